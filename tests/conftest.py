@@ -1,0 +1,27 @@
+"""What all tests share: LSL kept on loopback, the shared data, unique names."""
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Before anything imports pylsl: liblsl reads its configuration once, on first use.
+os.environ["LSLAPICFG"] = str(ROOT / "lsl_api.cfg")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real recordings beside the project, or skip."""
+    folder = Path(os.environ.get("BCI_LFADS_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared recordings at {folder}")
+    return folder
+
+
+@pytest.fixture
+def unique() -> str:
+    """Return a name that no other test uses for its streams."""
+    return f"t{uuid.uuid4().hex[:10]}"
