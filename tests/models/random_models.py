@@ -1,0 +1,110 @@
+"""Random fixed-point models, for tests of everything that computes with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci_lfads.models.fixed import FixedPoint
+from bci_lfads.models.spec import LfadsSpec
+
+
+def random_model(
+    seed: int, *, scale: float = 1.0, full_range: bool = False, **overrides: Any
+) -> tuple[LfadsSpec, FixedPoint]:
+    """Return a small random model that `pack_image` accepts.
+
+    Parameters
+    ----------
+    seed
+        Of everything that is not given.
+    scale
+        Factor on all weights; above about 4 states saturate.
+    full_range
+        Fill weights and initial states with the int16 limits and values between.
+    overrides
+        Fields of `LfadsSpec`.
+    """
+    rng = np.random.default_rng(seed)
+    fields: dict[str, Any] = {
+        "n_units": int(rng.integers(1, 41)),
+        "n_bins": int(rng.integers(1, 13)),
+        "n_ahead": int(rng.integers(0, 4)),
+        "encoder_size": int(rng.integers(1, 41)),
+        "generator_size": int(rng.integers(1, 41)),
+        "n_factors": int(rng.integers(1, 9)),
+        "gru": str(rng.choice(["reset_after", "reset_before"])),
+        "activation": str(rng.choice(["hard", "smooth"])),
+        "ic_map": str(rng.choice(["direct", "linear"])),
+        "cell_clip": float(rng.choice([0.5, 2.0, 5.0])) if rng.random() < 0.5 else None,
+    } | overrides
+    if "ic_size" not in fields:
+        direct = fields["ic_map"] == "direct"
+        fields["ic_size"] = fields["generator_size"] if direct else int(rng.integers(1, 41))
+    spec = LfadsSpec(**fields)
+    return spec, _random_fixed(rng, spec, scale, full_range)
+
+
+def random_counts(
+    seed: int, spec: LfadsSpec, n_trials: int = 1, rate: float = 0.3
+) -> NDArray[np.uint8]:
+    """Return Poisson counts, uint8, shape ``(n_trials, n_bins, n_units)``, with a few of 255."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rate, (n_trials, spec.n_bins, spec.n_units)).astype(np.uint8)
+    counts[rng.random(counts.shape) < 0.002] = 255
+    return counts
+
+
+def _random_fixed(
+    rng: np.random.Generator, spec: LfadsSpec, scale: float, full_range: bool
+) -> FixedPoint:
+    encoder_point = int(rng.integers(8, 16))
+    generator_point = int(rng.integers(8, 16))
+    linear = spec.ic_map == "linear"
+    ic_point = int(rng.integers(8, 16)) if linear else generator_point
+    factor_point = int(rng.integers(10, 20))
+    log_rate_point = int(rng.integers(10, 20))
+    points = {
+        # Full-range input weights are kept below 8, lest their sums need more than 63 bits.
+        name: int(
+            rng.integers(12 if full_range and "input" in name else 9, 13 if full_range else 16)
+        )
+        for name in spec.weight_shapes()
+        if name.endswith("weight")
+    }
+    product_point = {
+        "ic": encoder_point, "generator.initial": ic_point, "rates": factor_point,
+    }  # fmt: skip
+    tensors: dict[str, NDArray[np.integer[Any]]] = {}
+    for name, shape in spec.weight_shapes().items():
+        if name.endswith("bias"):
+            stem = name.removesuffix("bias")
+            if name == "generator.input_bias":
+                points[name] = int(rng.integers(12, 28))
+            else:
+                state_point = generator_point if name.startswith("generator") else encoder_point
+                x_point = 0 if "input" in name else product_point.get(stem[:-1], state_point)
+                product = points[stem + "weight"] + x_point
+                points[name] = product - int(rng.integers(0, 8))
+            values = 0.5 * scale * rng.standard_normal(shape)
+            bits = 32
+        else:
+            if name.endswith("initial_state"):
+                points[name] = encoder_point
+                values = 0.3 * rng.standard_normal(shape)
+            else:
+                values = scale * rng.standard_normal(shape) / np.sqrt(shape[-1])
+            bits = 16
+        limit = 1 << (bits - 1)
+        ints = np.rint(values * 2.0 ** points[name])
+        if full_range and bits == 16:
+            ints = rng.integers(-limit, limit, shape)
+            ints[rng.random(shape) < 0.3] = -limit
+            ints[rng.random(shape) < 0.3] = limit - 1
+        dtype = np.int32 if bits == 32 else np.int16
+        tensors[name] = np.clip(ints, -limit, limit - 1).astype(dtype)
+    return FixedPoint(
+        tensors, points, encoder_point, ic_point, generator_point, factor_point, log_rate_point
+    )
