@@ -1,0 +1,1 @@
+"""What a model is: specification, file, importers, quantisation and references."""

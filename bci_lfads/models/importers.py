@@ -1,0 +1,61 @@
+"""Models of other programs: which importer takes a file is decided by its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bci_lfads.errors import ModelError
+from bci_lfads.models.keras_import import import_keras
+from bci_lfads.models.model import Model
+
+SUPPORTED = "Keras HDF5 files of the published LFADS model (arXiv 2402.04274)"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def import_model(
+    path: Path | str,
+    bin_width: float | None = None,
+    unit_labels: tuple[str, ...] | None = None,
+) -> Model:
+    """Return the model in a file of another program.
+
+    Parameters
+    ----------
+    path
+        The file.
+    bin_width
+        Seconds, where the file does not say or says wrongly.
+    unit_labels
+        One a unit; default ``u0``, ``u1``...
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read or is of a kind that is not supported, saying which are.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise ModelError(f"no file at {path}; give the path of a model to import")
+        with path.open("rb") as stream:
+            start = stream.read(16)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    if start.startswith(_HDF5):
+        return import_keras(path, bin_width=bin_width, unit_labels=unit_labels)
+    raise ModelError(f"{path} is {_kind(start)}; supported: {SUPPORTED}")
+
+
+def _kind(start: bytes) -> str:
+    if start.startswith(b"PK\x03\x04"):
+        return (
+            "a zip archive, such as PyTorch and lfads-torch checkpoints and .keras files: "
+            "not supported yet"
+        )
+    if start.startswith(b"\x80"):
+        return "a pickle, such as old PyTorch checkpoints: not supported"
+    if start[8:9] == b"{":
+        return (
+            "a safetensors file: a bci-lfads model is used as it is, others are not supported yet"
+        )
+    return "empty" if not start else f"of an unknown kind (it starts with {start[:8]!r})"
