@@ -126,7 +126,7 @@ class SpikeTally:
     unknown: int = 0
     """Of a channel or unit that the model does not have."""
     invalid: int = 0
-    """Stamped NaN or infinite, or with a negative multiplicity (counted as one)."""
+    """Stamped NaN or infinite, or of negative multiplicity; an entry counts at least one."""
     saturated: int = 0
     """Lost because a bin holds at most 255 (counted besides; in trials, for each window)."""
     overwritten: int = 0
