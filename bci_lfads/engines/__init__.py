@@ -1,0 +1,81 @@
+"""Engines: the same inference on an FPGA, on this CPU, and in floating point.
+
+Each is imported only when asked for: torch and pyxrt are on few machines.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bci_lfads.errors import EngineError
+
+if TYPE_CHECKING:
+    from bci_lfads.engines.base import Engine
+    from bci_lfads.models.model import Model
+
+__all__ = ["ENGINES", "available_engines", "open_engine"]
+
+ENGINES = ("native", "torch", "fpga")
+
+
+def open_engine(name: str, model: Model, **options: Any) -> Engine:
+    """Open an engine on a model.
+
+    Parameters
+    ----------
+    name
+        One of `ENGINES`.
+    model
+        The model.
+    options
+        Of the engine's constructor.
+
+    Raises
+    ------
+    EngineError
+        If there is no such engine, or something that it needs is missing here.
+    ModelError
+        If the model does not fit the engine.
+    """
+    if name == "native":
+        from bci_lfads.engines.native import NativeEngine
+
+        return NativeEngine(model, **options)
+    if name == "torch":
+        if reason := _missing_torch():
+            raise EngineError(reason)
+        from bci_lfads.engines.torch_engine import TorchEngine
+
+        return TorchEngine(model, **options)
+    if name == "fpga":
+        from bci_lfads.engines.fpga import FpgaEngine
+
+        return FpgaEngine(model, **options)
+    raise EngineError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
+
+
+def available_engines() -> dict[str, str | None]:
+    """Return each engine with None if it can be opened here, else with what is missing."""
+    from bci_lfads.engines import fpga
+
+    return {"native": _missing_native(), "torch": _missing_torch(), "fpga": fpga.missing()}
+
+
+def _missing_native() -> str | None:
+    try:
+        importlib.import_module("bci_lfads.engines._native")
+    except ImportError as error:
+        return (
+            f"its compiled extension cannot be loaded ({error}); install the package with "
+            "'pip install .' and a C++17 compiler"
+        )
+    return None
+
+
+def _missing_torch() -> str | None:
+    try:
+        importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        return f"torch cannot be imported ({error}); install it with pip install 'bci-lfads[torch]'"
+    return None

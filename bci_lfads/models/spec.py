@@ -75,7 +75,11 @@ class LfadsSpec(BaseModel):
         GRU rows are ordered z, r, n. Matrices are (out, in).
         """
         N, E, I, G, F = (  # noqa: E741
-            self.n_units, self.encoder_size, self.ic_size, self.generator_size, self.n_factors,
+            self.n_units,
+            self.encoder_size,
+            self.ic_size,
+            self.generator_size,
+            self.n_factors,
         )
         shapes: dict[str, tuple[int, ...]] = {}
         for side in ("forward", "backward"):
