@@ -1,4 +1,7 @@
-"""Random fixed-point models, for tests of everything that computes with them."""
+"""Random fixed-point models, for tests of everything that computes with them.
+
+From any test: ``from models.random_models import random_model``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,12 @@ from bci_lfads.models.spec import LfadsSpec
 
 
 def random_model(
-    seed: int, *, scale: float = 1.0, full_range: bool = False, **overrides: Any
+    seed: int,
+    *,
+    scale: float = 1.0,
+    full_range: bool = False,
+    fine: bool = False,
+    **overrides: Any,
 ) -> tuple[LfadsSpec, FixedPoint]:
     """Return a small random model that `pack_image` accepts.
 
@@ -24,6 +32,8 @@ def random_model(
         Factor on all weights; above about 4 states saturate.
     full_range
         Fill weights and initial states with the int16 limits and values between.
+    fine
+        Choose points with which the integers stay close to float arithmetic.
     overrides
         Fields of `LfadsSpec`.
     """
@@ -44,7 +54,7 @@ def random_model(
         direct = fields["ic_map"] == "direct"
         fields["ic_size"] = fields["generator_size"] if direct else int(rng.integers(1, 41))
     spec = LfadsSpec(**fields)
-    return spec, _random_fixed(rng, spec, scale, full_range)
+    return spec, _random_fixed(rng, spec, scale, full_range, fine)
 
 
 def random_counts(
@@ -58,22 +68,23 @@ def random_counts(
 
 
 def _random_fixed(
-    rng: np.random.Generator, spec: LfadsSpec, scale: float, full_range: bool
+    rng: np.random.Generator, spec: LfadsSpec, scale: float, full_range: bool, fine: bool
 ) -> FixedPoint:
-    encoder_point = int(rng.integers(8, 16))
-    generator_point = int(rng.integers(8, 16))
+    lowest_state, lowest_weight, points_end = (12, 13, 14) if fine else (8, 9, 16)
+    if full_range:
+        points_end = 13
+    encoder_point = int(rng.integers(lowest_state, 16))
+    generator_point = lowest_state if fine else int(rng.integers(lowest_state, 16))
     linear = spec.ic_map == "linear"
-    ic_point = int(rng.integers(8, 16)) if linear else generator_point
-    factor_point = int(rng.integers(10, 20))
-    log_rate_point = int(rng.integers(10, 20))
-    points = {
-        # Full-range input weights are kept below 8, lest their sums need more than 63 bits.
-        name: int(
-            rng.integers(12 if full_range and "input" in name else 9, 13 if full_range else 16)
-        )
-        for name in spec.weight_shapes()
-        if name.endswith("weight")
-    }
+    ic_point = int(rng.integers(lowest_state, 13)) if linear else generator_point
+    factor_point = int(rng.integers(lowest_state + 2, 20))
+    log_rate_point = int(rng.integers(lowest_state + 2, 20))
+    points = {}
+    for name in spec.weight_shapes():
+        if name.endswith("weight"):
+            # Full-range input weights are kept below 8, lest their sums need more than 63 bits.
+            lowest = 12 if full_range and "input" in name else lowest_weight
+            points[name] = int(rng.integers(lowest, points_end))
     product_point = {
         "ic": encoder_point, "generator.initial": ic_point, "rates": factor_point,
     }  # fmt: skip
