@@ -1,0 +1,8 @@
+"""Any recording on LSL with its original timing."""
+
+from bci_lfads.recordings.replay.control import ReplayControl
+from bci_lfads.recordings.replay.lateness import Lateness
+from bci_lfads.recordings.replay.replayer import Replayer, ReplayProgress, ReplayReport
+from bci_lfads.recordings.replay.schedule import Format
+
+__all__ = ["Format", "Lateness", "ReplayControl", "ReplayProgress", "ReplayReport", "Replayer"]
