@@ -69,6 +69,7 @@ class ConsumerPace:
         sleep: Callable[[float], None],
     ) -> None:
         self._progress, self._ahead, self._timeout = progress, ahead, timeout
+        self._slice = ahead / 8
         self._clock, self._sleep = clock, sleep
         self._start = -math.inf
         self._seen = -math.inf
@@ -94,9 +95,9 @@ class ConsumerPace:
         now = self._clock()
         if seen > self._seen:
             self._seen, self._since = seen, now
-        if newest <= seen + self._ahead:
+        if newest <= seen + self._ahead - self._slice:
             self._since = now
-            return following + self._ahead / 8
+            return following + self._slice
         if now - self._since > self._timeout:
             raise StreamError(
                 f"the consumer has closed no bin for {self._timeout:g} s: its watermark is "
