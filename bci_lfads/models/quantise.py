@@ -149,16 +149,16 @@ def _post_training(
             cap = MAX_INPUT_POINT if name.endswith("input_weight") else MAX_WEIGHT_POINT
             points[name] = min(cap, _fit(_peak(weights[name]), weight_bits))
 
-    encoder = min(MAX_STATE_POINT, _fit(ranges.encoder, 16))
+    encoder = _state_point(ranges.encoder)
     directions = [f"encoder.{side}" for side in _SIDES]
     encoder = _settle_gru(
         spec, weights, points, directions, encoder, max(1.0, _first_encoder(weights))
     )
-    generator = min(MAX_STATE_POINT, _fit(ranges.generator, 16))
+    generator = _state_point(ranges.generator)
     generator = _settle_gru(
         spec, weights, points, ["generator"], generator, _proven_generator(spec, weights)
     )
-    ic = generator if spec.ic_map == "direct" else min(MAX_STATE_POINT, _fit(ranges.ic, 16))
+    ic = generator if spec.ic_map == "direct" else _state_point(ranges.ic)
     factors, log_rates = _output_point(ranges.factors), _output_point(ranges.log_rates)
 
     products = {f"encoder.{s}.input_bias": points[f"encoder.{s}.input_weight"] for s in _SIDES}
@@ -285,6 +285,11 @@ def _fit(peak: float, bits: int) -> int:
     limit = 2 ** (bits - 1) - 1
     point = math.floor(math.log2((limit + 0.5) / peak))
     return point if round(peak * 2.0**point) <= limit else point - 1
+
+
+def _state_point(peak: float) -> int:
+    """Return the point of a state: 16 bits; one that could exceed 2^15 saturates."""
+    return max(0, min(MAX_STATE_POINT, _fit(peak, 16)))
 
 
 def _output_point(peak: float) -> int:
