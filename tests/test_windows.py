@@ -13,6 +13,7 @@ from bci_lfads.windows import SlidingWindows, TrialWindows, Window, stack, windo
 
 N_UNITS = 3
 HOLD_OFF = 0.05
+MANY = 3000
 
 
 class Stream:
@@ -25,7 +26,7 @@ class Stream:
         # A third of the spikes sit on edges of whole bins, where a careless rule would slip.
         on_edge = rng.random(n) < 1 / 3
         stamps[on_edge] = origin + np.rint((stamps[on_edge] - origin) / width) * width
-        self.times = np.sort(stamps)
+        self.times = np.minimum(np.sort(stamps), origin + duration)
         self.units = rng.integers(-1, N_UNITS + 1, n).astype(np.int32)
         self.counts = rng.integers(1, 4, n).astype(np.int32)
         arrival = self.times + rng.uniform(0, 0.99 * HOLD_OFF, n)
@@ -42,7 +43,7 @@ class Stream:
 
     def play(self, windows, chunk: int, markers=()) -> list[Window]:
         """Push all in chunks, closing after each; markers come as soon as their stamp."""
-        markers = sorted(markers)
+        markers = sorted(markers, key=lambda m: m[0])
         windows.begin(self.origin)
         given_out = []
         for i in range(0, len(self.order), chunk):
@@ -82,7 +83,7 @@ def check_trial_law(windows: TrialWindows) -> None:
 
 
 @given(STREAMS, CHUNKS, st.sampled_from([0.01, 0.02, 0.001]), st.integers(1, 40), st.integers(1, 9))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=MANY)
 def test_sliding_windows_are_exact_in_any_chunking(stream, chunk, width, n_bins, hop):
     windows = SlidingWindows(N_UNITS, n_bins, width, hop=hop, horizon=0.1, max_backlog=10**6)
     got = stream.play(windows, chunk)
@@ -109,7 +110,7 @@ def test_sliding_windows_are_exact_in_any_chunking(stream, chunk, width, n_bins,
     st.integers(1, 50),
     st.sampled_from([0.0, -0.3, 0.25, -5.0, 3.0]),
 )
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=MANY)
 def test_trials_are_exact_in_any_chunking(stream, chunk, moments, n_bins, offset):
     windows = TrialWindows(N_UNITS, n_bins, 0.01, start="go*", offset=offset, max_pending=12)
     markers = [(stream.origin + m, f"go/{i}") for i, m in enumerate(sorted(moments))]
@@ -137,7 +138,7 @@ def test_trials_are_exact_in_any_chunking(stream, chunk, moments, n_bins, offset
 
 
 @given(STREAMS, st.lists(st.tuples(st.floats(0, 2), st.sampled_from("saax")), max_size=30))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=MANY)
 def test_chunking_changes_nothing_in_any_sequence_of_markers(stream, moments):
     markers = [(stream.origin + t, label) for t, label in moments]
     outcomes = []
@@ -468,7 +469,7 @@ def test_settings_out_of_range_are_refused(make):
 
 
 @given(STREAMS, CHUNKS, st.integers(1, 3))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=MANY)
 def test_a_recording_is_cut_as_the_live_stream_is(stream, chunk, hop):
     known = (stream.units >= 0) & (stream.units < N_UNITS)
     repeat = np.where(known, stream.counts, 0)

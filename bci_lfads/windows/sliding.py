@@ -79,8 +79,8 @@ class SlidingWindows(Windows):
 
     @property
     def max_step(self) -> float:
-        """By how many seconds the watermark may move without skipping windows."""
-        return self._max_backlog * self.hop * self.grid.width
+        """By how many seconds the watermark may move without skipping windows, with a margin."""
+        return 0.5 * self._max_backlog * self.hop * self.grid.width
 
     def snap_to(self, phase: float, source_width: float) -> None:
         """Move the grid's origin to the nearest edge of source bins, before the first spike.
@@ -132,7 +132,8 @@ class SlidingWindows(Windows):
         )  # fmt: skip
 
     def _slide_waiting(self, room: int = _WAITING) -> None:
-        """Put the spikes that wait in bins; those still beyond the limit wait again."""
+        """Put the spikes that wait in the bins that have rows by now; the others wait again."""
+        self._limit = self._oldest + self._n_rows
         if self._n_waiting:
             n, (times, units, counts) = self._n_waiting, self._buffers[0]
             self._buffers.reverse()
@@ -163,7 +164,6 @@ class SlidingWindows(Windows):
     def _advance(self, to: int) -> None:
         """Close the bins before `to`, after the spikes that wait for them are in."""
         if to > self._limit:
-            self._limit = self._oldest + self._n_rows
             self._slide_waiting()
         self._bin = max(self._bin, to)
 
