@@ -1,0 +1,190 @@
+"""The rig: one typed model of one TOML file.
+
+A rig file says which streams carry the spikes and markers, which model and engine to run, how
+windows are cut and what is published. Bin width and window length are the model's.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bci_lfads.errors import RigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_MAX_BYTES = 1 << 20
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StreamQuery(_Settings):
+    """Which LSL stream is meant: every property given must match exactly."""
+
+    name: str | None = None
+    type: str | None = None
+    source_id: str | None = None
+    hostname: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> StreamQuery:
+        if not any((self.name, self.type, self.source_id)):
+            raise ValueError("give at least one of name, type and source_id")
+        return self
+
+    def properties(self) -> dict[str, str]:
+        """Return the LSL properties asked for."""
+        asked = {k: getattr(self, k) for k in ("name", "type", "source_id", "hostname")}
+        return {k: v for k, v in asked.items() if v}
+
+
+class SpikeStream(StreamQuery):
+    """The stream of spikes."""
+
+    format: Literal["auto", "events", "ids", "counts"] = "auto"
+    """``events`` (channel and unit columns), ``ids`` (one id a spike), ``counts`` (a channel a
+    unit, regular rate), or by what the stream looks like."""
+    declared_unit: Literal["count"] | None = None
+    """Set to ``count`` to accept a stream labelled in Hz that really carries counts."""
+    timestamp_reference: Literal["start", "centre", "end"] | None = None
+    """Which moment of a source bin a stamp of a counts stream means; default: what the stream
+    says, else ``end``."""
+    clock: Literal["auto", "lsl", "stream"] = "auto"
+    """What closes bins: the LSL clock (live), or the newest stamp (a replay that is not at ×1)."""
+    max_rate: float = Field(default=50_000.0, gt=0)
+    """Spikes per second to size buffers for."""
+
+
+class InputSettings(_Settings):
+    """What comes in."""
+
+    spikes: SpikeStream
+    markers: StreamQuery | None = None
+    units: dict[str, str] = Field(default_factory=dict)
+    """Model unit label = label or key in the stream, where they differ."""
+
+
+class TrialSettings(_Settings):
+    """Windows of one fixed length, aligned to markers."""
+
+    mode: Literal["trials"]
+    start: str
+    """Pattern (``*`` and ``?``) of the marker that opens a trial."""
+    align: str | None = None
+    """Pattern of the marker that is time zero; default: the start marker."""
+    offset: float = 0.0
+    """Seconds from time zero to the window's first edge; negative is before."""
+    abort: str | None = None
+    """Pattern of the marker that cancels the newest open trial."""
+    truncated: Literal["drop", "publish"] = "drop"
+    """What becomes of a trial of which some part was not received; both are counted."""
+
+
+class SlidingSettings(_Settings):
+    """A window that ends now, moved on by ``hop`` bins at a time."""
+
+    mode: Literal["sliding"]
+    hop: int = Field(default=1, ge=1)
+
+
+WindowSettings = Annotated[TrialSettings | SlidingSettings, Field(discriminator="mode")]
+
+
+class BinningSettings(_Settings):
+    """How long to wait for spikes."""
+
+    hold_off: float = Field(default=0.005, ge=0, le=10)
+    """Seconds after a bin's end before it is closed; spikes that come later are counted as late."""
+
+
+class OutputSettings(_Settings):
+    """What goes out, beside factors, status and latency."""
+
+    rates: bool = False
+    """Publish firing rates in Hz too."""
+
+
+class LoopSettings(_Settings):
+    """Bounds of the real-time loop."""
+
+    poll: float = Field(default=0.0005, gt=0, le=0.1)
+    """Longest sleep of the acquisition between two looks at the inlets, seconds."""
+    queue: int = Field(default=8, ge=1, le=1024)
+    """Windows that may wait for the engine; when full, the oldest is dropped and counted."""
+    deadline: float = Field(default=0.05, gt=0)
+    """Seconds from the end of a window to its factors pushed; later is counted as a miss."""
+    status_interval: float = Field(default=0.5, gt=0)
+    """Seconds between two messages on Status, at most."""
+
+
+class Rig(_Settings):
+    """Everything that a run needs to know."""
+
+    name: str = Field(min_length=1, max_length=100)
+    """Prefix of every stream that is published."""
+    model: Path
+    """Model file; relative paths start at the rig file's folder."""
+    engine: Literal["native", "torch", "fpga"] = "native"
+    input: InputSettings
+    window: WindowSettings
+    binning: BinningSettings = BinningSettings()
+    output: OutputSettings = OutputSettings()
+    loop: LoopSettings = LoopSettings()
+
+    @model_validator(mode="after")
+    def _trials_need_markers(self) -> Rig:
+        if isinstance(self.window, TrialSettings) and self.input.markers is None:
+            raise ValueError("window.mode = 'trials' needs [input.markers]")
+        return self
+
+
+def load_rig(path: Path) -> Rig:
+    """Read a rig file.
+
+    Raises
+    ------
+    RigError
+        Naming the file, the setting, what was found and what is accepted.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RigError(f"{path} is {path.stat().st_size} bytes; a rig file has at most 1 MiB")
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RigError(f"no rig file at {path}; give the path of a .toml file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RigError(f"{path} is not readable as TOML: {error}") from error
+    return parse_rig(content, path)
+
+
+def parse_rig(content: dict[str, Any], path: Path) -> Rig:
+    """Check the content of a rig file; `path` anchors relative paths and names it in errors.
+
+    Raises
+    ------
+    RigError
+        Listing every setting that is wrong.
+    """
+    try:
+        rig = Rig.model_validate(content)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg']}"
+            + ("" if e["type"] == "missing" else f" (found {_short(e['input'])})")
+            for e in error.errors()
+        )
+        raise RigError(f"{path}: {wrong}") from error
+    return rig.model_copy(update={"model": path.parent / rig.model.expanduser()})
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
