@@ -46,7 +46,7 @@ template <int ROWS, int COLUMNS> struct Affine {
     int rows;
     int columns;
     int stride;
-    // Columns whose sum fits 32 bits whatever the inputs: 64, 32, 16, or 0 for none. A CPU
+    // Columns whose sum fits 32 bits whatever the counts: 64, 32, 16, or 0 for none. A CPU
     // computes in blocks of that length; a card has 48-bit accumulators and ignores it.
     int block;
     Rounding rounding;

@@ -69,30 +69,6 @@ void read_bias(Reader& in, acc_t* out, int count, int shift) {
     in.next += bias_words(count);
 }
 
-// The largest block of columns whose products surely sum up within 32 bits.
-int safe_block(const int16_t* weight, int rows, int stride) {
-#ifdef __SYNTHESIS__
-    (void)weight, (void)rows, (void)stride;
-    return 0;
-#else
-    const acc_t limit = INT32_MAX >> 15; // inputs reach 2^15
-    for (int block = stride % 64 == 0 ? 64 : 32; block >= 16; block /= 2) {
-        bool safe = true;
-        for (int start = 0; start < rows * stride && safe; start += block) {
-            acc_t norm = 0;
-            for (int k = start; k < start + block; ++k) {
-                norm += weight[k] < 0 ? -weight[k] : weight[k];
-            }
-            safe = norm <= limit;
-        }
-        if (safe) {
-            return block;
-        }
-    }
-    return 0;
-#endif
-}
-
 template <typename MAP>
 void read_affine(Reader& in, MAP& map, int rows, int columns, Point point, int x_point,
                  int out_point, bool has_bias) {
@@ -107,7 +83,7 @@ void read_affine(Reader& in, MAP& map, int rows, int columns, Point point, int x
     map.stride = padded(columns);
     map.rounding = rounding(n);
     read_halves(in, map.weight, rows * map.stride);
-    map.block = safe_block(map.weight, rows, map.stride);
+    map.block = 0;
     if (has_bias) {
         read_bias(in, map.bias, rows, product_point - point.bias);
     } else {
@@ -263,6 +239,79 @@ Status read_sections(Banks& banks, const uint32_t* image) {
     return in.ok ? STATUS_OK : STATUS_RANGE;
 }
 
+#ifndef __SYNTHESIS__
+// What no input of a product can exceed decides how many columns a CPU may sum in 32 bits.
+
+acc_t magnitude(acc_t v) {
+    return v < 0 ? -v : v;
+}
+
+template <typename MAP> acc_t norm(const MAP& map, int row, int first, int last) {
+    acc_t sum = 0;
+    for (int k = first; k < last; ++k) {
+        sum += magnitude(map.weight[row * map.stride + k]);
+    }
+    return sum;
+}
+
+template <typename MAP> bool fits(const MAP& map, int block, acc_t x_max) {
+    for (int row = 0; row < map.rows; ++row) {
+        for (int k = 0; k < map.stride; k += block) {
+            if (norm(map, row, k, k + block) * x_max > INT32_MAX) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+template <typename MAP> void choose_block(MAP& map, acc_t x_max) {
+    int block = map.stride % 64 == 0 ? 64 : 32;
+    while (block >= 16 && !fits(map, block, x_max)) {
+        block /= 2;
+    }
+    map.block = block >= 16 ? block : 0;
+}
+
+// Largest magnitude of an affine map's rounded output, at most that of an int16.
+template <typename MAP> acc_t largest_output(const MAP& map, acc_t x_max) {
+    acc_t largest = 0;
+    for (int row = 0; row < map.rows; ++row) {
+        const acc_t sum = norm(map, row, 0, map.stride) * x_max + magnitude(map.bias[row]);
+        largest = sum > largest ? sum : largest;
+    }
+    return map.rounding.left > 0 ? 32768 : clamp((largest >> map.rounding.right) + 1, 0, 32768);
+}
+
+// A step blends the state with a candidate within +-1, so no state exceeds both that and the first.
+acc_t largest_state(const Gru& gru, acc_t first) {
+    const acc_t one = shift_left(1, 15 - gru.state_left);
+    return first > one ? first : one;
+}
+
+void choose_blocks(Banks& banks) {
+    acc_t first = 0;
+    for (int j = 0; j < banks.encoder_size; ++j) {
+        const acc_t forward = magnitude(banks.forward.initial_state[j]);
+        const acc_t backward = magnitude(banks.backward.initial_state[j]);
+        first = forward > first ? forward : first;
+        first = backward > first ? backward : first;
+    }
+    const acc_t encoder = largest_state(banks.forward.gru, first);
+    choose_block(banks.forward.gru.recurrent, encoder);
+    choose_block(banks.backward.gru.recurrent, encoder);
+    choose_block(banks.ic, encoder);
+    acc_t initial = largest_output(banks.ic, encoder);
+    if (banks.linear_ic) {
+        choose_block(banks.initial, initial);
+        initial = largest_output(banks.initial, initial);
+    }
+    const acc_t generator = largest_state(banks.generator, initial);
+    choose_block(banks.generator.recurrent, generator);
+    choose_block(banks.factors, generator);
+}
+#endif
+
 } // namespace
 
 Status load(Banks& banks, const uint32_t* image, uint32_t image_words) {
@@ -288,6 +337,11 @@ Status load(Banks& banks, const uint32_t* image, uint32_t image_words) {
     }
     const Status sections = read_sections(banks, image);
     banks.loaded = sections == STATUS_OK;
+#ifndef __SYNTHESIS__
+    if (banks.loaded) {
+        choose_blocks(banks);
+    }
+#endif
     return sections;
 }
 
