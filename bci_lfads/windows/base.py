@@ -181,6 +181,10 @@ class Windows(ABC):
         """What became of the spikes so far."""
         return SpikeTally.of(self._tally)
 
+    def count_on(self, old: Windows) -> None:
+        """Go on with the counters of windows that this one replaces, and their trials' numbers."""
+        self.counters, self._tally = old.counters, old._tally
+
     @property
     @abstractmethod
     def max_step(self) -> float:

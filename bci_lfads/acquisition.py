@@ -1,0 +1,208 @@
+"""Inlets to windows: the thread that must never wait for anything behind it."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from bci_lfads.slots import SlotQueue
+from bci_lfads.streams.chunks import MarkerChunk, SpikeChunk
+from bci_lfads.streams.decoders import SourceBins
+from bci_lfads.windows import Window, Windows
+
+_PULLS = 64  # chunks taken in one look at most, so that a flood cannot starve the closing
+_IDLE = 0.2  # seconds of silence after which markers too may move a stream clock on
+_FIRST_MARKER = 1.0  # seconds for which spikes of a stream clock wait for the first marker
+
+
+class SpikeInput(Protocol):
+    """What acquisition needs of a spike inlet; see `SpikeInlet`."""
+
+    last_stamp: float
+    n_pulled: int
+    source_bins: SourceBins | None
+
+    @property
+    def state(self) -> str:
+        """``open`` while samples can come."""
+
+    @property
+    def opened_at(self) -> float:
+        """LSL time from which on samples of this connection are received."""
+
+    def pull(self) -> SpikeChunk:
+        """Return what has arrived."""
+
+
+class MarkerInput(Protocol):
+    """What acquisition needs of a marker inlet."""
+
+    def pull(self) -> MarkerChunk:
+        """Return what has arrived."""
+
+
+class Acquisition:
+    """Pulls spikes and markers, moves the watermark on and hands closed windows over.
+
+    The watermark is the moment before which no more spikes are waited for: with the LSL clock
+    it is now less the hold-off, with a stream clock it is the newest stamp less the hold-off.
+    While the spike stream is away the watermark rests, so that no window of silence is
+    published, and the windows it touched are marked as truncated. A stream clock that comes back
+    begins anew, for its stamps may go back.
+
+    Parameters
+    ----------
+    spikes, markers
+        Inlets.
+    new_windows
+        Makes the trials or sliding windows.
+    slots
+        Where closed windows go.
+    stream_clock
+        Returns whether stamps, not the clock, close bins (a replay that is not at ×1).
+    hold_off
+        Seconds.
+    poll
+        Longest sleep between two looks, seconds.
+    keep_truncated
+        Whether windows with a missing part are handed over.
+    clock
+        The LSL clock.
+    """
+
+    def __init__(
+        self,
+        spikes: SpikeInput,
+        markers: MarkerInput | None,
+        new_windows: Callable[[], Windows],
+        slots: SlotQueue,
+        *,
+        stream_clock: Callable[[], bool],
+        hold_off: float,
+        poll: float,
+        keep_truncated: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._spikes, self._markers, self._slots = spikes, markers, slots
+        self._new_windows, self.windows = new_windows, new_windows()
+        self._stream_clock, self._hold_off, self._poll = stream_clock, hold_off, poll
+        self._keep_truncated, self._clock = keep_truncated, clock
+        self.watermark = -math.inf
+        self.truncated_dropped = 0
+        self._newest_marker = self._last_arrival = -math.inf
+        self._lost_since: float | None = None
+        self._was_open = self._begun = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Look at the inlets until `stop` is set; then hand over what is left."""
+        while not stop.is_set():
+            if not self.step():
+                stop.wait(self._poll)
+        self._hand_over(self.windows.flush())
+
+    def step(self) -> bool:
+        """Look once; return whether anything came."""
+        now = self._clock()  # before pulling: what has arrived by now is in by the end
+        came = self._markers is not None and self._take_markers(self._markers)
+        came |= self._take_spikes(now)
+        if self._follow_connection() and self._begun:
+            self._move_on(now)
+        return came
+
+    def _take_markers(self, markers: MarkerInput) -> bool:
+        chunk = markers.pull()
+        if not len(chunk.times):
+            return False
+        if self._stream_clock() and self._newest_marker == -math.inf:
+            self.windows.begin(float(chunk.times[0]))
+        self.windows.push_markers(chunk.times, chunk.labels)
+        newest = float(np.max(chunk.times, where=np.isfinite(chunk.times), initial=-math.inf))
+        self._newest_marker = max(self._newest_marker, newest)
+        return True
+
+    def _take_spikes(self, now: float) -> bool:
+        if not self._begun and not self._may_begin(now):
+            return False
+        came = False
+        for _ in range(_PULLS):
+            chunk = self._spikes.pull()
+            if not self._spikes.n_pulled:
+                break
+            came = True
+            if not self._begun:
+                self._begin_bins()
+            if len(chunk.times):
+                self.windows.push_spikes(*chunk)
+            self._last_arrival = now
+        return came
+
+    def _may_begin(self, now: float) -> bool:
+        """Return whether spikes may be taken: in a stream clock the first marker goes before."""
+        if self._spikes.state != "open":
+            self._spikes.pull()  # which makes it connect
+            return False
+        if self._stream_clock():
+            waited = now - self._spikes.opened_at > _FIRST_MARKER
+            return self._markers is None or waited or self._newest_marker > -math.inf
+        if self._spikes.source_bins is None and not self._begun:
+            self.windows.begin(self._spikes.opened_at)
+            self._begun = True
+        return True
+
+    def _begin_bins(self) -> None:
+        """Put our bins on the edges of the source's, which its first stamp tells."""
+        bins = self._spikes.source_bins
+        if bins is not None:
+            self.windows.snap_to(self._spikes.last_stamp, bins.width)
+            if not self._stream_clock():
+                self.windows.begin(self._spikes.opened_at)
+        self._begun = True
+
+    def _follow_connection(self) -> bool:
+        """Note losses of the spike stream; return whether the watermark may move."""
+        is_open = self._spikes.state == "open"
+        if not is_open and self._was_open:
+            if self._stream_clock():
+                self._start_anew()
+            else:
+                # From the last stamp on nothing is certain: the source may have died after it.
+                self._lost_since = max(self.watermark, self._spikes.last_stamp)
+        elif is_open and self._lost_since is not None:
+            self.windows.mark_gap(self._lost_since, self._spikes.opened_at)
+            self._lost_since = None
+        self._was_open = is_open
+        return is_open
+
+    def _start_anew(self) -> None:
+        """Give what a stream clock had left, and wait for its next beginning."""
+        self._advance(max(self._spikes.last_stamp, self._newest_marker))
+        self._hand_over(self.windows.flush())
+        old, self.windows = self.windows, self._new_windows()
+        self.windows.count_on(old)
+        self.watermark = self._newest_marker = self._spikes.last_stamp = -math.inf
+        self._begun = False
+
+    def _move_on(self, now: float) -> None:
+        newest = self._spikes.last_stamp
+        if not self._stream_clock():
+            self._advance(now - self._hold_off)
+        elif now - self._last_arrival > _IDLE:
+            self._advance(max(newest, self._newest_marker) - self._hold_off)
+        else:
+            self._advance(newest - self._hold_off)
+
+    def _advance(self, watermark: float) -> None:
+        if watermark > self.watermark:
+            self.watermark = watermark
+            self._hand_over(self.windows.close(watermark))
+
+    def _hand_over(self, windows: Iterator[Window]) -> None:
+        for window in windows:
+            if window.truncated and not self._keep_truncated:
+                self.truncated_dropped += 1
+            else:
+                self._slots.put(window, self._clock())

@@ -1,0 +1,74 @@
+"""The inlet for markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bci_lfads.errors import StreamError
+from bci_lfads.headers import Header
+from bci_lfads.streams.chunks import NO_MARKERS, MarkerChunk
+from bci_lfads.streams.connection import Connection
+
+_MOST = 1024
+
+
+class MarkerInlet:
+    """Labelled moments from a stream of text or numbers; whole numbers are labelled like ``7``.
+
+    Parameters
+    ----------
+    query
+        LSL properties of the stream.
+    """
+
+    def __init__(self, query: Mapping[str, str]) -> None:
+        self.connection = Connection("markers", query, _accept, seconds=60.0)
+
+    @property
+    def state(self) -> str:
+        """``waiting``, ``open`` or ``refused``."""
+        return self.connection.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is not open, in words."""
+        return self.connection.reason
+
+    def open(self, timeout: float) -> None:
+        """Wait until the stream is connected.
+
+        Raises
+        ------
+        StreamError
+            If it is not there in time, or is refused.
+        """
+        self.connection.open(timeout)
+
+    def pull(self) -> MarkerChunk:
+        """Return what has arrived; nothing while the stream is away."""
+        samples, stamps = self.connection.pull(_MOST)
+        if not len(stamps):
+            return NO_MARKERS
+        return MarkerChunk(np.asarray(stamps, np.float64), tuple(_label(s[0]) for s in samples))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.connection.close()
+
+
+def _accept(header: Header) -> None:
+    if header.rate != 0 or header.n_channels != 1:
+        raise StreamError(
+            f"stream '{header.name}' has {header.n_channels} channels at {header.rate:g} Hz; "
+            f"markers come irregularly (rate 0) on one channel"
+        )
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    number = float(value)
+    return str(int(number)) if number.is_integer() else repr(number)
