@@ -1,0 +1,10 @@
+"""The command line: thin commands over the library.
+
+``loop`` holds what runs beside a rig (run, listen, streams, doctor, demo), ``data`` what deals
+with recordings (replay, simulate, record, info, convert), ``models`` the models and offline
+inference. Results go to standard output, progress and log messages to standard error.
+"""
+
+from bci_lfads.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,239 @@
+"""Commands around the loop: demo, run, listen, streams, doctor."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from bci_lfads.cli.app import app
+from bci_lfads.cli.show import as_json, facts, progress, table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bci_lfads.demo import DemoResult
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_RigFile = Annotated[Path, typer.Argument(help="Rig file (.toml).", metavar="RIG")]
+
+
+@contextmanager
+def until_interrupted(seconds: float | None = None) -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C, a TERM signal or the time sets."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    timer = threading.Timer(seconds, stop.set) if seconds is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield stop
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the picture.")] = Path(
+        "bci-lfads-demo"
+    ),
+    engine: Annotated[str, typer.Option(help="native, torch or fpga.")] = "native",
+    json: _Json = False,
+) -> None:
+    """Replay a bundled recording on LSL, run the loop on it, and show what came out."""
+    from bci_lfads.demo import run_demo
+    from bci_lfads.demo_picture import draw
+
+    output.mkdir(parents=True, exist_ok=True)
+    with progress("trials", None) as advance:
+        result = run_demo(output, engine=engine, on_trial=advance)
+    picture = output / "demo.png"
+    draw(result, picture)
+    summary = _demo_summary(result) | {"picture": str(picture)}
+    if json:
+        as_json(summary)
+    else:
+        facts("bci-lfads demo", {k.replace("_", " "): _shown(v) for k, v in summary.items()})
+    n_trials = len(result.batch.counts)
+    if not result.identical == len(result.streamed) == n_trials:
+        typer.echo(
+            f"error: {n_trials} trials, {len(result.streamed)} received, {result.identical} equal "
+            "to offline inference",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def _demo_summary(result: DemoResult) -> dict[str, Any]:
+    counters: Any = result.run.status["counters"]
+    return {
+        "recording": f"{result.recording.name}, {result.recording.duration:.1f} s, "
+        f"{result.recording.n_units} units, {result.recording.n_spikes} spikes",
+        "engine": f"{result.rig.engine}, model {result.model.hash[:12]}",
+        "trials": len(result.batch.counts),
+        "trials_received_over_LSL": len(result.streamed),
+        "equal_to_offline_to_the_bit": result.identical,
+        "spikes_received": counters["spikes"]["received"],
+        "spikes_late": counters["spikes"]["late"],
+        "deadline_misses": counters["deadline_misses"],
+        "R2_of_known_latents": [round(float(v), 4) for v in result.r2],
+        "engine_ms": _median_p99(1e-3 * np.array(_engine_ms(result))),
+        "window_end_to_received_ms": _median_p99(result.window_to_received),
+        "last_spike_to_received_ms": _median_p99(result.spike_to_received),
+        "hold_off_ms": 1e3 * result.rig.binning.hold_off,
+    }
+
+
+def _engine_ms(result: DemoResult) -> list[float]:
+    return [1e3 * float(row[3] - row[2]) for row in result.heard.latency]
+
+
+def _median_p99(seconds: NDArray[np.float64]) -> dict[str, float]:
+    median, p99 = np.percentile(1e3 * seconds, (50, 99))
+    return {"median": round(float(median), 3), "p99": round(float(p99), 3)}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(v) for v in value)
+    return str(value)
+
+
+@app.command()
+def run(
+    rig_file: _RigFile,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the input streams.")] = 30.0,
+    json: _Json = False,
+) -> None:
+    """Run a rig: spikes on LSL in, factors on LSL out, until Ctrl-C."""
+    from bci_lfads.pipeline import open_pipeline
+    from bci_lfads.rig import load_rig
+
+    pipeline = open_pipeline(load_rig(rig_file))
+    try:
+        with until_interrupted(seconds) as stop:
+            report = pipeline.run(stop, connect_timeout=timeout)
+    finally:
+        pipeline.close()
+    latencies = {
+        "engine_ms": report.engine.milliseconds(),
+        "closed_to_pushed_ms": report.closed_to_pushed.milliseconds(),
+        "end_to_pushed_ms": report.end_to_pushed.milliseconds(),
+    }
+    if json:
+        as_json({"status": report.status, **latencies})
+        return
+    counters: Any = report.status["counters"]
+    facts(
+        f"rig '{pipeline.rig.name}'",
+        {
+            "ended": report.status["reason"],
+            "windows published": counters["windows"],
+            "deadline misses": counters["deadline_misses"],
+            "windows": _counted(counters["trials"]),
+            "spikes": _counted(counters["spikes"]),
+            "source lost": counters["inlet"]["losses"],
+            **{name.replace("_", " "): _shown(v) for name, v in latencies.items()},
+        },
+    )
+
+
+def _counted(counters: dict[str, int]) -> str:
+    return ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counters.items() if n) or "none"
+
+
+@app.command()
+def listen(
+    rig: Annotated[str, typer.Argument(help="Name of the rig whose streams to receive.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Keep what came in an .npz.")
+    ] = None,
+    sliding: Annotated[bool, typer.Option(help="Factors of a sliding window.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the streams.")] = 10.0,
+    json: _Json = False,
+) -> None:
+    """Receive a rig's factors as a decoder would, until the rig stops, and measure latency."""
+    from bci_lfads.listen import listen as receive
+
+    with progress("samples", None) as advance, until_interrupted(seconds) as stop:
+        heard = receive(rig, stop, sliding=sliding, timeout=timeout, on_samples=advance)
+    if output is not None:
+        heard.save(output)
+    result: dict[str, Any] = {
+        "samples": len(heard.stamps),
+        "windows": len(heard.latency),
+        "last_status": heard.status[-1] if heard.status else None,
+    }
+    if json:
+        as_json(result)
+    else:
+        facts(f"heard of rig '{rig}'", result)
+
+
+@app.command()
+def streams(
+    wait: Annotated[float, typer.Option(help="Seconds to look for streams.")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="Seconds to listen to each for its health.")] = 2.0,
+    json: _Json = False,
+) -> None:
+    """List what is on the network, what it could be used for, and how it does."""
+    from bci_lfads.streams.discover import list_streams
+
+    found = list_streams(wait, seconds)
+    if json:
+        as_json([stream.as_dict() for stream in found])
+        return
+    if not found:
+        typer.echo("no stream on the network; is the source running, and in the same LSL session?")
+        return
+    table(
+        f"{len(found)} streams",
+        ("name", "type", "from", "channels", "Hz", "heard Hz", "usable as", "problems"),
+        [
+            (
+                s.name, s.type, s.hostname, f"{s.n_channels} {s.format}", f"{s.rate:g}",
+                "" if s.health is None else f"{s.health.rate:.1f}", s.usable,
+                "; ".join(s.problems),
+            )
+            for s in found
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def doctor(
+    rig_file: Annotated[
+        Path | None, typer.Argument(help="Rig file (.toml) to look at too.", metavar="[RIG]")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to look for the rig's streams.")] = 5.0,
+    json: _Json = False,
+) -> None:
+    """Check LSL, engines, XRT and Qt, and whether a rig, its model and its streams fit."""
+    from bci_lfads.doctor import examine
+
+    findings = list(examine(rig_file, timeout=timeout))
+    failed = any(f.verdict == "fail" for f in findings)
+    if json:
+        as_json({"ready": not failed, "findings": [vars(f) for f in findings]})
+    else:
+        table(
+            "doctor", ("what", "verdict", "found"), [(f.what, f.verdict, f.found) for f in findings]
+        )
+    raise typer.Exit(int(failed))

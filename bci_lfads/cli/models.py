@@ -1,0 +1,179 @@
+"""Commands for models and offline inference."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from bci_lfads.cli.app import app
+from bci_lfads.cli.show import as_json, facts, progress
+
+if TYPE_CHECKING:
+    from bci_lfads.models.model import Model
+    from bci_lfads.windows import WindowBatch
+
+model_app = typer.Typer(help="Model files: import, look inside, check.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_ModelFile = Annotated[Path, typer.Argument(help="Model file (.safetensors).", metavar="MODEL")]
+
+
+@model_app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A model of another program.", metavar="FILE")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
+    bin_width: Annotated[
+        float | None, typer.Option(help="Bin width of the model in seconds.", metavar="SECONDS")
+    ] = None,
+) -> None:
+    """Import a model that was trained elsewhere (the published Keras file's form)."""
+    from bci_lfads.models.importers import import_model
+
+    model = import_model(file, bin_width=bin_width)
+    model.save(output)
+    spec = model.spec
+    typer.echo(
+        f"{output}: {spec.n_bins} bins of {1e3 * model.bin_width:g} ms, {spec.n_units} units, "
+        f"{spec.n_factors} factors; model {model.hash[:12]}"
+    )
+
+
+@model_app.command()
+def info(model_file: _ModelFile, json: _Json = False) -> None:
+    """Show what a model file holds."""
+    from bci_lfads.models.bounds import accumulator_bounds
+    from bci_lfads.models.model import Model
+
+    model = Model.load(model_file)
+    content = {
+        "file": str(model_file),
+        "hash": model.hash,
+        **model.content(),
+        "accumulator_bits": accumulator_bounds(model.spec, model.fixed),
+        "provenance": dict(model.provenance),
+    }
+    if json:
+        as_json(content)
+        return
+    spec = model.spec
+    facts(
+        str(model_file),
+        {
+            "hash": model.hash,
+            "window": f"{spec.n_bins} bins of {1e3 * model.bin_width:g} ms"
+            + (f", {spec.n_ahead} predicted after it" if spec.n_ahead else ""),
+            "units": f"{spec.n_units} ({', '.join(model.unit_labels[:4])}, …)",
+            "sizes": f"encoder 2 × {spec.encoder_size}, initial condition {spec.ic_size}, "
+            f"generator {spec.generator_size}, factors {spec.n_factors}",
+            "form": f"{spec.gru.replace('_', '-')} GRU, {spec.activation} activations, "
+            f"{spec.ic_map} initial condition"
+            + (f", state clipped at ±{spec.cell_clip:g}" if spec.cell_clip else ""),
+            "trained with quantisers": "yes" if spec.quantisers else "no",
+            "alignment": _alignment(model),
+            "weights": f"{model.fixed.weight_bits} bit; accumulators need at most "
+            f"{max(content['accumulator_bits'].values())} bit",
+            **{f"provenance: {k}": v for k, v in model.provenance.items()},
+        },
+    )
+
+
+def _alignment(model: Model) -> str:
+    alignment = model.alignment
+    if alignment is None:
+        return "none stored"
+    return f"'{alignment.align or alignment.start}' {1e3 * alignment.offset:+g} ms"
+
+
+@model_app.command()
+def check(
+    model_file: _ModelFile,
+    counts: Annotated[
+        Path | None,
+        typer.Option(help="Recording or .npy of counts to compare on; default: simulated."),
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Compare a model's fixed-point form with its float form."""
+    from bci_lfads.models.check import check_model
+    from bci_lfads.models.model import Model
+
+    model = Model.load(model_file)
+    report = check_model(model, None if counts is None else _counts(counts, model, None).counts)
+    if json:
+        as_json(report.as_dict())
+    else:
+        facts(f"{model_file}: fixed point against float", report.as_dict())
+
+
+@app.command()
+def infer(
+    model_file: _ModelFile,
+    input_file: Annotated[
+        Path,
+        typer.Argument(
+            help="A recording, or a .npy of uint8 (n_trials, n_bins, n_units).", metavar="INPUT"
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to write factors and log_rates (.npz).")
+    ],
+    engine: Annotated[str, typer.Option(help="native, torch or fpga.")] = "native",
+    rig: Annotated[
+        Path | None,
+        typer.Option(help="Rig file whose [window] and [input.units] cut the recording."),
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Infer factors and log-rates (natural logarithm of Hz) offline."""
+    from bci_lfads.engines import open_engine
+    from bci_lfads.models.model import Model
+    from bci_lfads.offline import infer_all, save_latents
+
+    model = Model.load(model_file)
+    windows = _counts(input_file, model, rig)
+    with (
+        open_engine(engine, model) as opened,
+        progress("inferring", len(windows.counts)) as advance,
+    ):
+        began = time.perf_counter()
+        latents = infer_all(opened, windows.counts, on_progress=advance)
+        seconds = time.perf_counter() - began
+        device = opened.info.device
+    save_latents(output, latents, windows.batch, model)
+    result = {
+        "output": str(output),
+        "windows": len(windows.counts),
+        "truncated": 0 if windows.batch is None else int(windows.batch.truncated.sum()),
+        "factors": list(latents.factors.shape),
+        "engine": f"{engine}, {device}",
+        "model_hash": model.hash,
+        "microseconds_per_window": 1e6 * seconds / len(windows.counts),
+    }
+    if json:
+        as_json(result)
+    else:
+        facts("inference", result)
+
+
+class _Windows(NamedTuple):
+    counts: NDArray[np.uint8]
+    batch: WindowBatch | None
+
+
+def _counts(path: Path, model: Model, rig_file: Path | None) -> _Windows:
+    """Read windows of counts from an array or a recording."""
+    from bci_lfads.offline import cut, read_counts
+    from bci_lfads.recordings import read
+    from bci_lfads.rig import load_rig
+
+    if path.suffix == ".npy":
+        return _Windows(read_counts(path, model), None)
+    rig = load_rig(rig_file) if rig_file else None
+    batch = cut(read(path), model, rig.window if rig else None, rig.input.units if rig else None)
+    return _Windows(batch.counts, batch)

@@ -1,0 +1,174 @@
+"""A consumer of the published factors, as a decoder would be one: pylsl and the stream's text.
+
+It shares nothing with the loop but the network, and so measures what a decoder would see.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pylsl
+from numpy.typing import NDArray
+
+from bci_lfads.errors import StreamError
+
+LATENCY_COLUMNS = ("last_spike", "window_closed", "submitted", "done", "pushed")
+
+
+@dataclass
+class Heard:
+    """What a listener received.
+
+    Attributes
+    ----------
+    factors
+        float32, shape ``(n_samples, n_channels)``: for trials the last two channels are the
+        trial's number and the bin.
+    stamps, received
+        Per sample: its LSL stamp, and when it was taken from the inlet (LSL clock), seconds.
+    latency_stamps, latency
+        Stamps (the end of each window) and rows of `LATENCY_COLUMNS`.
+    status
+        Messages of the Status stream.
+    """
+
+    factors: NDArray[np.float32]
+    stamps: NDArray[np.float64]
+    received: NDArray[np.float64]
+    latency_stamps: NDArray[np.float64]
+    latency: NDArray[np.float64]
+    status: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write everything to an ``.npz``."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                allow_pickle=False,
+                factors=self.factors,
+                stamps=self.stamps,
+                received=self.received,
+                latency_stamps=self.latency_stamps,
+                latency=self.latency,
+                status=np.array([json.dumps(s) for s in self.status], np.str_),
+            )
+
+    def trials(self) -> dict[int, NDArray[np.float32]]:
+        """Return the factors of each trial, ``(n_bins, n_factors)`` by number, if it is whole."""
+        numbers = self.factors[:, -2].astype(int)
+        found = {n: self.factors[numbers == n] for n in np.unique(numbers)}
+        return {
+            int(n): rows[:, :-2]
+            for n, rows in found.items()
+            if np.array_equal(rows[:, -1], np.arange(len(rows)))
+        }
+
+    def received_at(self) -> dict[int, float]:
+        """Return when the last bin of each trial was received, LSL clock."""
+        numbers = self.factors[:, -2].astype(int)
+        return {int(n): float(self.received[numbers == n].max()) for n in np.unique(numbers)}
+
+
+def load_heard(path: Path) -> Heard:
+    """Read what `Heard.save` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    status = [json.loads(text) for text in arrays.pop("status").tolist()]
+    return Heard(**arrays, status=status)
+
+
+def _inlet(rig: str, stream: str, timeout: float) -> pylsl.StreamInlet:
+    name = f"{rig} {stream}"
+    found = pylsl.resolve_byprop("name", name, 1, timeout)
+    if not found:
+        raise StreamError(
+            f"no stream '{name}' within {timeout:g} s; is `bci-lfads run` of rig '{rig}' going?"
+        )
+    inlet = pylsl.StreamInlet(found[0], max_buflen=360, recover=True)
+    inlet.open_stream(timeout)
+    return inlet
+
+
+def listen(
+    rig: str,
+    stop: threading.Event,
+    *,
+    sliding: bool = False,
+    timeout: float = 10.0,
+    on_ready: Callable[[], None] | None = None,
+    on_samples: Callable[[int], None] | None = None,
+) -> Heard:
+    """Receive factors, latencies and status of a rig until it stops or `stop` is set.
+
+    Parameters
+    ----------
+    rig
+        Name of the rig, the prefix of its streams.
+    stop
+        Set it to end.
+    sliding
+        Whether the rig runs a sliding window (stream Factors) or trials (TrialFactors).
+    timeout
+        Seconds to wait for the streams.
+    on_ready
+        Called when all inlets are open.
+    on_samples
+        Called with the number of samples received so far.
+
+    Raises
+    ------
+    StreamError
+        If the rig's streams are not there.
+    """
+    factors = _inlet(rig, "Factors" if sliding else "TrialFactors", timeout)
+    latency = _inlet(rig, "Latency", timeout)
+    status = _inlet(rig, "Status", timeout)
+    if on_ready:
+        on_ready()
+    rows: list[NDArray[np.float32]] = []
+    stamps: list[float] = []
+    received: list[float] = []
+    latencies: list[list[float]] = []
+    latency_stamps: list[float] = []
+    messages: list[dict[str, Any]] = []
+    try:
+        over = False
+        while not (over or stop.is_set()):
+            # Blocks until the first sample is there, so that `received` is when it came.
+            sample, stamp = factors.pull_sample(timeout=0.1)
+            now = pylsl.local_clock()
+            if stamp is not None:
+                rows.append(np.array(sample, np.float32))
+                stamps.append(stamp)
+                received.append(now)
+                more, more_stamps = factors.pull_chunk(timeout=0.0, max_samples=4096)
+                now = pylsl.local_clock()
+                rows.extend(np.array(row, np.float32) for row in more)
+                stamps.extend(more_stamps)
+                received.extend([now] * len(more_stamps))
+                if on_samples:
+                    on_samples(len(stamps))
+            values, at = latency.pull_chunk(timeout=0.0)
+            latencies.extend(values)
+            latency_stamps.extend(at)
+            for (text,) in status.pull_chunk(timeout=0.0)[0]:
+                messages.append(json.loads(text))
+            over = stamp is None and bool(messages) and messages[-1]["state"] == "stopped"
+    finally:
+        for inlet in (factors, latency, status):
+            inlet.close_stream()
+    width = factors.channel_count
+    return Heard(
+        np.array(rows, np.float32).reshape(-1, width),
+        np.array(stamps),
+        np.array(received),
+        np.array(latency_stamps),
+        np.array(latencies).reshape(-1, len(LATENCY_COLUMNS)),
+        messages,
+    )

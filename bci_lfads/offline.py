@@ -1,0 +1,148 @@
+"""Offline inference for scripts: recordings or arrays of counts to arrays of factors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci_lfads.engines.base import Engine, Latents
+from bci_lfads.errors import RecordingError
+from bci_lfads.models.model import Model
+from bci_lfads.pipeline import make_windows
+from bci_lfads.recordings import Recording
+from bci_lfads.rig import SlidingSettings, TrialSettings
+from bci_lfads.windows import SlidingWindows, WindowBatch, stack, windows_of
+
+_BATCH = 256  # windows a call, so that progress shows and memory stays small
+
+
+def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
+    """Read a ``.npy`` of spike counts, uint8 ``(n_trials, n_bins, n_units)``.
+
+    Raises
+    ------
+    RecordingError
+        For another type or shape than the model's.
+    """
+    try:
+        counts = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RecordingError(f"{path} is not readable as an array: {error}") from error
+    expected = (model.spec.n_bins, model.spec.n_units)
+    if counts.dtype != np.uint8 or counts.ndim != 3 or counts.shape[1:] != expected:
+        raise RecordingError(
+            f"{path} holds {counts.dtype} of shape {counts.shape}; the model takes uint8 of shape "
+            f"(n_trials, {expected[0]} bins, {expected[1]} units)"
+        )
+    return np.ascontiguousarray(counts)
+
+
+def cut(
+    recording: Recording,
+    model: Model,
+    window: TrialSettings | SlidingSettings | None = None,
+    unit_map: Mapping[str, str] | None = None,
+) -> WindowBatch:
+    """Cut a recording as the loop would cut it.
+
+    Parameters
+    ----------
+    recording
+        With all units of the model, in any order.
+    model
+        Its units, bins and bin width.
+    window
+        A rig's ``[window]``. Without it trials are aligned as the model was trained; a model
+        without an alignment, or a recording without its markers, is cut side by side.
+    unit_map
+        Model unit label = label in the recording, where they differ.
+
+    Raises
+    ------
+    RecordingError
+        If the recording lacks units of the model or gives no window.
+    """
+    unit_map = unit_map or {}
+    chosen = recording.select(tuple(unit_map.get(u, u) for u in model.unit_labels))
+    spec, width = model.spec, model.bin_width
+    window = window or _as_trained(chosen, model)
+    if window is None:
+        side_by_side = SlidingWindows(
+            spec.n_units, spec.n_bins, width, hop=spec.n_bins, origin=chosen.start
+        )
+        return stack(windows_of(chosen, side_by_side))
+    # Offline all spikes are at hand, so the history holds the whole recording.
+    return stack(windows_of(chosen, make_windows(window, model, chosen.n_spikes + 1)))
+
+
+def _as_trained(recording: Recording, model: Model) -> TrialSettings | None:
+    trained = model.alignment
+    if trained is None:
+        return None
+    if not any(fnmatchcase(label, trained.start) for label in recording.markers.labels):
+        return None
+    return TrialSettings(
+        mode="trials", start=trained.start, align=trained.align, offset=trained.offset
+    )
+
+
+def infer_all(
+    engine: Engine,
+    counts: NDArray[np.uint8],
+    *,
+    on_progress: Callable[[int], None] | None = None,
+) -> Latents:
+    """Infer many windows.
+
+    Parameters
+    ----------
+    engine
+        Any engine.
+    counts
+        uint8, shape ``(n_windows, n_bins, n_units)``.
+    on_progress
+        Called with the number of windows done.
+
+    Returns
+    -------
+    Latents
+        With float32 log-rates, natural logarithm of Hz.
+    """
+    info = engine.info
+    shape = (len(counts), info.n_bins_out)
+    factors = np.empty((*shape, info.n_factors), np.float32)
+    log_rates = np.empty((*shape, info.n_units), np.float32)
+    for first in range(0, len(counts), _BATCH):
+        some = slice(first, first + _BATCH)
+        latents = engine.infer_batch(counts[some])
+        factors[some] = latents.factors
+        if latents.log_rates is not None:
+            log_rates[some] = latents.log_rates
+        if on_progress is not None:
+            on_progress(min(first + _BATCH, len(counts)))
+    return Latents(factors, log_rates)
+
+
+def save_latents(path: Path, latents: Latents, batch: WindowBatch | None, model: Model) -> None:
+    """Write ``factors`` and ``log_rates``, and where and what the windows were, to an ``.npz``."""
+    arrays: dict[str, Any] = {"factors": latents.factors, "log_rates": latents.log_rates}
+    if batch is not None:
+        arrays |= {
+            "starts": batch.starts,
+            "trials": batch.trials,
+            "labels": np.array(batch.labels, np.str_),
+            "truncated": batch.truncated,
+        }
+    arrays |= {
+        "bin_width": np.float64(model.bin_width),
+        "unit_labels": np.array(model.unit_labels, np.str_),
+        "model_hash": np.str_(model.hash),
+    }
+    # Through a file object, so that the name is kept as given.
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)

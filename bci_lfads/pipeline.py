@@ -1,0 +1,421 @@
+"""The wiring: streams -> binning -> windows -> engine -> outlets.
+
+Two threads. Acquisition pulls spikes and markers, closes windows and hands them over through a
+bounded queue; it waits for nothing behind it. The thread that calls `Pipeline.run` takes windows
+from the queue, runs the engine and publishes. When the queue is full the oldest waiting window is
+dropped and counted. Every counter is published on Status, every latency on Latency.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pylsl
+from numpy.typing import NDArray
+
+from bci_lfads.acquisition import Acquisition
+from bci_lfads.engines import open_engine
+from bci_lfads.engines.base import Engine, allocate
+from bci_lfads.errors import EngineError, RigError
+from bci_lfads.models.model import Model
+from bci_lfads.rig import Rig, SlidingSettings, TrialSettings
+from bci_lfads.slots import Slot, SlotQueue
+from bci_lfads.streams.connection import describe
+from bci_lfads.streams.markers import MarkerInlet
+from bci_lfads.streams.outlets import Outlets, OutletSettings
+from bci_lfads.streams.spikes import SpikeInlet
+from bci_lfads.timing import LatencyWindow, Percentiles
+from bci_lfads.windows import SlidingWindows, TrialWindows, Windows
+
+log = logging.getLogger(__name__)
+
+_MARKER_DELAY = 5.0
+"""Seconds after a window's end within which its marker may still come."""
+
+
+@dataclass
+class Counters:
+    """What the inference side counted."""
+
+    windows: int = 0
+    """Windows whose factors were published."""
+    deadline_misses: int = 0
+    engine_errors: int = 0
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    status
+        The last message on Status.
+    engine, closed_to_pushed, end_to_pushed
+        Latencies: the engine alone; from a window closed to its factors pushed; from a window's
+        end to its factors pushed (includes the hold-off).
+    """
+
+    status: dict[str, object]
+    engine: Percentiles
+    closed_to_pushed: Percentiles
+    end_to_pushed: Percentiles
+
+
+@dataclass
+class _Latencies:
+    engine: LatencyWindow = field(default_factory=LatencyWindow)
+    closed_to_pushed: LatencyWindow = field(default_factory=LatencyWindow)
+    end_to_pushed: LatencyWindow = field(default_factory=LatencyWindow)
+
+
+class Pipeline:
+    """One rig at work. Make it with `open_pipeline`; it owns what it is given and closes it.
+
+    Parameters
+    ----------
+    rig, model, engine
+        What to run.
+    spikes, markers
+        Inlets; no markers for a sliding window.
+    outlets
+        Where factors go.
+    on_window
+        Called after each published window, in the publishing thread.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        model: Model,
+        engine: Engine,
+        spikes: SpikeInlet,
+        markers: MarkerInlet | None,
+        outlets: Outlets,
+        *,
+        on_window: Callable[[Slot], None] | None = None,
+        clock: Callable[[], float] = pylsl.local_clock,
+    ) -> None:
+        self.rig, self.model, self.engine = rig, model, engine
+        self._spikes, self._markers, self._outlets = spikes, markers, outlets
+        self._on_window, self._clock = on_window, clock
+        spec = model.spec
+        self._hop = rig.window.hop if isinstance(rig.window, SlidingSettings) else 0
+        self._slots = SlotQueue(rig.loop.queue, spec.n_bins, spec.n_units)
+        self._latents = allocate(engine.info, log_rates=rig.output.rates)
+        centres = (np.arange(spec.n_bins_out) + 0.5) * model.bin_width
+        self._centres, self._stamps = centres, np.empty_like(centres)
+        self._counters, self._latencies = Counters(), _Latencies()
+        self._state, self._reason = "waiting", "not started"
+        self._next_status = -math.inf
+        self._newest_window = -math.inf
+        capacity = 1
+        if isinstance(rig.window, TrialSettings):
+            capacity = math.ceil(rig.input.spikes.max_rate * lookback(rig.window, model))
+        self._acquisition = Acquisition(
+            spikes,
+            markers,
+            lambda: make_windows(rig.window, model, capacity),
+            self._slots,
+            stream_clock=self._stream_clock,
+            hold_off=rig.binning.hold_off,
+            poll=rig.loop.poll,
+            keep_truncated=getattr(rig.window, "truncated", "drop") == "publish",
+            clock=clock,
+        )
+
+    def run(self, stop: threading.Event, *, connect_timeout: float = 10.0) -> RunReport:
+        """Connect, then publish factors until `stop` is set.
+
+        Raises
+        ------
+        StreamError
+            If a stream of the rig is not there after `connect_timeout` seconds, or does not fit.
+        """
+        self._publish_status("waiting", "connecting to the input streams", trial=None)
+        self._spikes.open(connect_timeout)
+        if self._markers is not None:
+            self._markers.open(connect_timeout)
+        self._warm_up()
+        failure: list[BaseException] = []
+        thread = threading.Thread(
+            target=_guarded(self._acquisition.run, failure, stop), name="acquisition", args=(stop,)
+        )
+        thread.start()
+        try:
+            self._serve(stop)
+        finally:
+            stop.set()
+            thread.join()
+        while (slot := self._slots.get(0.0)) is not None:  # what was closed in the last moment
+            self._process(slot)
+        reason = f"acquisition failed: {failure[0]!r}" if failure else "asked to stop"
+        status = self._publish_status("stopped", reason, trial=None)
+        if failure:
+            raise failure[0]
+        return RunReport(
+            status,
+            self._latencies.engine.percentiles(),
+            self._latencies.closed_to_pushed.percentiles(),
+            self._latencies.end_to_pushed.percentiles(),
+        )
+
+    def close(self) -> None:
+        """Close inlets, outlets and engine."""
+        self._spikes.close()
+        if self._markers is not None:
+            self._markers.close()
+        self._outlets.close()
+        self.engine.close()
+
+    def _stream_clock(self) -> bool:
+        asked = self.rig.input.spikes.clock
+        if asked != "auto":
+            return asked == "stream"
+        return self._spikes.time_base == "stream"
+
+    def _warm_up(self) -> None:
+        """Run the engine once on silence, so that the first trial pays for nothing."""
+        spec = self.model.spec
+        self.engine.infer(np.zeros((spec.n_bins, spec.n_units), np.uint8), out=self._latents)
+
+    def _serve(self, stop: threading.Event) -> None:
+        interval = self.rig.loop.status_interval
+        while not stop.is_set():
+            slot = self._slots.get(min(interval, 0.05))
+            if slot is not None:
+                self._process(slot)
+            if self._clock() >= self._next_status:
+                self._publish_status(*self._condition(), trial=None)
+
+    def _condition(self) -> tuple[str, str]:
+        for what, inlet in (("spikes", self._spikes), ("markers", self._markers)):
+            if inlet is not None and inlet.state != "open":
+                return inlet.state, f"{what}: {inlet.reason}"
+        if self._counters.engine_errors:
+            return "degraded", f"{self._counters.engine_errors} windows failed in the engine"
+        return "running", ""
+
+    def _process(self, slot: Slot) -> None:
+        try:
+            submitted = self._clock()
+            try:
+                latents = self.engine.infer(slot.counts, out=self._latents)
+            except EngineError:
+                self._counters.engine_errors += 1
+                log.exception("window at %.3f s (trial %d) was lost", slot.start, slot.trial)
+                return
+            done = self._clock()
+            end = slot.start + self.model.spec.n_bins * self.model.bin_width
+            if self._hop:
+                self._push_newest(latents.factors, latents.log_rates, slot)
+            else:
+                np.add(self._centres, slot.start, out=self._stamps)
+                self._outlets.push_trial(
+                    latents.factors, latents.log_rates, self._stamps, slot.trial
+                )
+            pushed = self._clock()
+            self._outlets.push_latency(end, slot.last_spike, slot.closed, submitted, done, pushed)
+            self._count(end, slot.closed, submitted, done, pushed)
+        finally:
+            self._slots.done(slot)
+        if not self._hop:
+            self._publish_status(*self._condition(), trial=slot)
+        if self._on_window is not None:
+            self._on_window(slot)
+
+    def _push_newest(
+        self,
+        factors: NDArray[np.float32],
+        log_rates: NDArray[np.float32] | None,
+        slot: Slot,
+    ) -> None:
+        """Publish the bins that this window has and the one before had not."""
+        last = self.model.spec.n_bins
+        first = last - self._hop
+        np.add(self._centres[first:last], slot.start, out=self._stamps[first:last])
+        self._outlets.push_sliding(
+            factors[first:last],
+            None if log_rates is None else log_rates[first:last],
+            self._stamps[first:last],
+        )
+
+    def _count(
+        self, end: float, closed: float, submitted: float, done: float, pushed: float
+    ) -> None:
+        self._counters.windows += 1
+        self._latencies.engine.add(done - submitted)
+        self._latencies.closed_to_pushed.add(pushed - closed)
+        # A stream clock's stamps are not moments of this machine's clock.
+        since = closed if self._stream_clock() else end
+        if since is end:
+            self._latencies.end_to_pushed.add(pushed - end)
+        self._counters.deadline_misses += pushed - since > self.rig.loop.deadline
+
+    def _publish_status(self, state: str, reason: str, trial: Slot | None) -> dict[str, object]:
+        now, windows = self._clock(), self._acquisition.windows
+        self._next_status = now + self.rig.loop.status_interval
+        if (state, reason) != (self._state, self._reason):
+            log.info("%s%s", state, f": {reason}" if reason else "")
+            self._state, self._reason = state, reason
+        status: dict[str, object] = {
+            "state": state,
+            "reason": reason,
+            "time": now,
+            "watermark": _finite(self._acquisition.watermark),
+            "counters": {
+                **asdict(self._counters),
+                "dropped": self._slots.dropped,
+                "truncated_dropped": self._acquisition.truncated_dropped,
+                "trials": asdict(windows.counters),
+                "spikes": asdict(windows.tally),
+                "inlet": asdict(self._spikes.counters) | {"losses": self._spikes.connection.losses},
+            },
+            "clock_correction_ms": 1e3 * self._spikes.connection.correction,
+            "latency_ms": self._latencies.closed_to_pushed.percentiles().milliseconds(),
+            "engine_ms": self._latencies.engine.percentiles().milliseconds(),
+        }
+        if trial is not None:
+            status["trial"] = {
+                "trial": trial.trial,
+                "label": trial.label,
+                "start": trial.start,
+                "truncated": trial.truncated,
+            }
+        self._outlets.push_status(status, now)
+        return status
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _guarded(
+    run: Callable[[threading.Event], None], failure: list[BaseException], stop: threading.Event
+) -> Callable[[threading.Event], None]:
+    """Wrap a thread's body so that its failure stops the run and is raised by it."""
+
+    def body(event: threading.Event) -> None:
+        try:
+            run(event)
+        except BaseException as error:
+            log.exception("acquisition failed")
+            failure.append(error)
+            stop.set()
+
+    return body
+
+
+def make_windows(window: TrialSettings | SlidingSettings, model: Model, capacity: int) -> Windows:
+    """Return the windows that a rig file asks for, the same online and offline.
+
+    Parameters
+    ----------
+    window
+        The rig's ``[window]``.
+    model
+        Its units, bins and bin width.
+    capacity
+        Spikes that the history of trials holds.
+    """
+    spec, width = model.spec, model.bin_width
+    if isinstance(window, SlidingSettings):
+        return SlidingWindows(spec.n_units, spec.n_bins, width, hop=window.hop)
+    return TrialWindows(
+        spec.n_units, spec.n_bins, width,
+        start=window.start, align=window.align, offset=window.offset, abort=window.abort,
+        lookback=lookback(window, model), capacity=capacity,
+    )  # fmt: skip
+
+
+def lookback(window: TrialSettings, model: Model) -> float:
+    """Return for how long spikes are remembered: a window, and as long as its marker is late."""
+    return model.spec.n_bins * model.bin_width + max(0.0, -window.offset) + _MARKER_DELAY
+
+
+def open_pipeline(
+    rig: Rig, *, model: Model | None = None, on_window: Callable[[Slot], None] | None = None
+) -> Pipeline:
+    """Load the rig's model, open its engine and outlets, and prepare its inlets.
+
+    Parameters
+    ----------
+    rig
+        The rig.
+    model
+        Instead of the rig's model file.
+    on_window
+        Called after each published window, in the publishing thread.
+
+    Raises
+    ------
+    ModelError, EngineError, RigError
+        Naming what does not fit.
+    """
+    model = model or Model.load(rig.model)
+    check_fit(rig, model)
+    engine = open_engine(rig.engine, model)
+    spec, asked = model.spec, rig.input.spikes
+    outlets = Outlets(
+        OutletSettings(
+            rig=rig.name,
+            unit_labels=model.unit_labels,
+            n_factors=spec.n_factors,
+            bin_width=model.bin_width,
+            n_bins=spec.n_bins_out,
+            hop=rig.window.hop if isinstance(rig.window, SlidingSettings) else None,
+            model_hash=model.hash,
+            engine=rig.engine,
+            number_format=engine.info.numeric_format,
+            input_source=describe(asked.properties()),
+            rates=rig.output.rates,
+        )
+    )
+    return Pipeline(
+        rig, model, engine, spike_inlet(rig, model), marker_inlet(rig), outlets,
+        on_window=on_window,
+    )  # fmt: skip
+
+
+def spike_inlet(rig: Rig, model: Model) -> SpikeInlet:
+    """Return the inlet for a rig's spikes, not yet connected."""
+    asked = rig.input.spikes
+    return SpikeInlet(
+        asked.properties(), model.unit_labels, model.bin_width,
+        unit_map=rig.input.units, form=asked.format, declared_unit=asked.declared_unit,
+        timestamp_reference=asked.timestamp_reference, max_rate=asked.max_rate,
+    )  # fmt: skip
+
+
+def marker_inlet(rig: Rig) -> MarkerInlet | None:
+    """Return the inlet for a rig's markers, not yet connected; None for a sliding window."""
+    if rig.input.markers is None or isinstance(rig.window, SlidingSettings):
+        return None
+    return MarkerInlet(rig.input.markers.properties())
+
+
+def check_fit(rig: Rig, model: Model) -> None:
+    """Refuse a rig whose settings do not fit the model.
+
+    Raises
+    ------
+    RigError
+        Naming the setting.
+    """
+    unknown = sorted(set(rig.input.units) - set(model.unit_labels))
+    if unknown:
+        raise RigError(
+            f"[input.units] maps {', '.join(unknown[:5])}, which the model does not have; its "
+            f"units are {', '.join(model.unit_labels[:5])}, … ({len(model.unit_labels)} in all)"
+        )
+    window = rig.window
+    if isinstance(window, SlidingSettings) and window.hop > model.spec.n_bins:
+        raise RigError(
+            f"window.hop is {window.hop} bins; the model's window has {model.spec.n_bins}, so bins "
+            f"would be left out; choose a hop of at most {model.spec.n_bins}"
+        )
