@@ -95,7 +95,7 @@ class Acquisition:
         self.truncated_dropped = 0
         self._newest_marker = self._last_arrival = -math.inf
         self._lost_since: float | None = None
-        self._was_open = self._begun = False
+        self._was_open = self._begun = self._drained = False
 
     def run(self, stop: threading.Event) -> None:
         """Look at the inlets until `stop` is set; then hand over what is left."""
@@ -127,10 +127,11 @@ class Acquisition:
     def _take_spikes(self, now: float) -> bool:
         if not self._begun and not self._may_begin(now):
             return False
-        came = False
+        came = self._drained = False
         for _ in range(_PULLS):
             chunk = self._spikes.pull()
             if not self._spikes.n_pulled:
+                self._drained = True
                 break
             came = True
             if not self._begun:
@@ -189,7 +190,8 @@ class Acquisition:
     def _move_on(self, now: float) -> None:
         newest = self._spikes.last_stamp
         if not self._stream_clock():
-            self._advance(now - self._hold_off)
+            # In a flood some of what has arrived still waits; nothing is closed before it is in.
+            self._advance((now if self._drained else min(now, newest)) - self._hold_off)
         elif now - self._last_arrival > _IDLE:
             self._advance(max(newest, self._newest_marker) - self._hold_off)
         else:

@@ -47,7 +47,7 @@ def facts(title: str, values: Mapping[str, object]) -> None:
 
 @contextmanager
 def progress(what: str, total: float | None) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error; yields a function of what is done and, once known, the total."""
+    """Show a progress bar on standard error; yields a function of what is done and the total."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
