@@ -67,9 +67,7 @@ class Engine(Protocol):
             Buffers to write to and return; with them the call allocates nothing.
         """
 
-    def infer_batch(
-        self, counts: NDArray[np.uint8], *, log_rates: bool = True
-    ) -> Latents:
+    def infer_batch(self, counts: NDArray[np.uint8], *, log_rates: bool = True) -> Latents:
         """Infer many windows: ``(n_trials, n_bins, n_units)`` to arrays with that first axis."""
 
     def close(self) -> None:
