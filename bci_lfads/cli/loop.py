@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +9,7 @@ import numpy as np
 import typer
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.interrupt import until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress, table
 
 if TYPE_CHECKING:
@@ -22,27 +19,6 @@ if TYPE_CHECKING:
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _RigFile = Annotated[Path, typer.Argument(help="Rig file (.toml).", metavar="RIG")]
-
-
-@contextmanager
-def until_interrupted(seconds: float | None = None) -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C, a TERM signal or the time sets."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    timer = threading.Timer(seconds, stop.set) if seconds is not None else None
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
-    try:
-        yield stop
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @app.command()

@@ -2,7 +2,17 @@
 
 from bci_lfads.recordings.replay.control import ReplayControl
 from bci_lfads.recordings.replay.lateness import Lateness
+from bci_lfads.recordings.replay.live import replay, replay_blocks
 from bci_lfads.recordings.replay.replayer import Replayer, ReplayProgress, ReplayReport
 from bci_lfads.recordings.replay.schedule import Format
 
-__all__ = ["Format", "Lateness", "ReplayControl", "ReplayProgress", "ReplayReport", "Replayer"]
+__all__ = [
+    "Format",
+    "Lateness",
+    "ReplayControl",
+    "ReplayProgress",
+    "ReplayReport",
+    "Replayer",
+    "replay",
+    "replay_blocks",
+]

@@ -109,6 +109,8 @@ class Replayer:
         For ``"max"``: seconds without progress after which to give up.
     bounds
         Whether to push the markers ``recording/start`` and ``recording/stop``.
+    start_at
+        LSL time that stands for the recording's start; default shortly after `run` is called.
     on_progress
         Called about ten times a second from the replay's thread; it must be quick.
     clock, sleep
@@ -134,6 +136,7 @@ class Replayer:
         ahead: float = 2.0,
         timeout: float = 30.0,
         bounds: bool = True,
+        start_at: float | None = None,
         on_progress: Callable[[ReplayProgress], None] | None = None,
         clock: Callable[[], float] = pylsl.local_clock,
         sleep: Callable[[float], None] = time.sleep,
@@ -167,7 +170,7 @@ class Replayer:
             )  # fmt: skip
         self._start, self._stop = recording.start, self._plan.stop
         self._loop, self._bounds, self._on_progress = loop, bounds, on_progress
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._sleep, self._start_at = clock, sleep, start_at
         self._late = LatenessRecord()
         self._shift = self._newest = 0.0
         self._position = self._start
@@ -185,9 +188,9 @@ class Replayer:
         """
         control = control or ReplayControl()
         begun = self._clock()
-        self._shift = begun + _LEAD - self._start
-        self._pace.anchor(self._start, begun + _LEAD, self._shift)
-        first = self._newest = begun + _LEAD
+        first = self._newest = begun + _LEAD if self._start_at is None else self._start_at
+        self._shift = first - self._start
+        self._pace.anchor(self._start, first, self._shift)
         while (left := first - self._clock()) > 0 and not control.stopped:
             self._sleep(left)
         self._bound(START, first)

@@ -1,0 +1,280 @@
+"""Commands for recordings: replay, simulate, record, info, convert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from bci_lfads.cli.app import app
+from bci_lfads.cli.interrupt import until_interrupted
+from bci_lfads.cli.show import as_json, facts, progress
+from bci_lfads.errors import RecordingError
+
+if TYPE_CHECKING:
+    from bci_lfads.recordings import Recording
+    from bci_lfads.recordings.replay import ReplayProgress
+    from bci_lfads.recordings.simulate import Lorenz, Reach
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_File = Annotated[Path, typer.Argument(help="A recording.", metavar="RECORDING")]
+_Form = Annotated[
+    str | None, typer.Option("--format", help="events, ids or counts; default: as recorded.")
+]
+_BinWidth = Annotated[float | None, typer.Option(help="Of counts, seconds.", metavar="SECONDS")]
+_Spikes = Annotated[str, typer.Option(help="Name of the spike stream.")]
+_Markers = Annotated[str, typer.Option(help="Name of the marker stream; '' for none.")]
+_Wait = Annotated[float, typer.Option(help="Seconds to wait for consumers before the start.")]
+
+
+@app.command()
+def replay(
+    recording_file: _File,
+    speed: Annotated[str, typer.Option(help="1, another number, or max.")] = "1",
+    follow: Annotated[
+        str | None, typer.Option(help="For max: the rig whose progress sets the pace.")
+    ] = None,
+    form: _Form = None,
+    bin_width: _BinWidth = None,
+    loop: Annotated[bool, typer.Option(help="Begin again at the end.")] = False,
+    paused: Annotated[bool, typer.Option(help="Begin paused.")] = False,
+    spikes: _Spikes = "ReplaySpikes",
+    markers: _Markers = "ReplayMarkers",
+    wait: _Wait = 0.0,
+    json: _Json = False,
+) -> None:
+    """Replay a recording on LSL with its original timing."""
+    from bci_lfads.cli.keys import HELP, keys
+    from bci_lfads.recordings import read
+    from bci_lfads.recordings import replay as replaying
+
+    recording = read(recording_file)
+    control = replaying.ReplayControl(paused=paused)
+    at = 0.0
+    with (
+        progress(f"replaying {recording.name}", recording.duration) as advance,
+        keys(control, lambda: at) as controlled,
+        until_interrupted(on_stop=control.stop),
+    ):
+        if controlled:
+            typer.echo(HELP, err=True)
+
+        def on_progress(done: ReplayProgress) -> None:
+            nonlocal at
+            at = done.position
+            advance(at)
+
+        report = replaying.replay(
+            recording,
+            spikes=spikes,
+            markers=markers or None,
+            form=_form(form),
+            bin_width=bin_width,
+            speed=_speed(speed),
+            follow=follow,
+            loop=loop,
+            wait=wait,
+            control=control,
+            on_progress=on_progress,
+        )
+    late = report.lateness
+    result: dict[str, Any] = {
+        "spikes": report.n_spikes,
+        "markers": report.n_markers,
+        "loops": report.loops,
+        "seconds": round(report.elapsed, 3),
+        "first_stamp": report.first_stamp,
+        "last_stamp": report.last_stamp,
+        "stopped": report.stopped,
+        "late_ms": None
+        if late is None
+        else {
+            "median": round(1e3 * late.median, 4),
+            "p99": round(1e3 * late.p99, 4),
+            "max": round(1e3 * late.max, 4),
+        },
+    }
+    if json:
+        as_json(result)
+    else:
+        facts(f"replayed {recording.name}", result)
+
+
+@app.command()
+def simulate(
+    task: Annotated[str, typer.Argument(help="lorenz or reach.", metavar="lorenz|reach")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Recording to write (.npz or .h5).")
+    ] = None,
+    live: Annotated[bool, typer.Option(help="Stream on LSL as it is made, until Ctrl-C.")] = False,
+    units: Annotated[int | None, typer.Option(help="Number of units.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Mean rate of a unit, Hz.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length instead of trials.")] = None,
+    seed: Annotated[int, typer.Option(help="Of spikes and latents.")] = 0,
+    population_seed: Annotated[int, typer.Option(help="Of the units' tuning.")] = 0,
+    form: Annotated[str, typer.Option("--format", help="Live: events or ids.")] = "events",
+    spikes: _Spikes = "SimulatedSpikes",
+    markers: _Markers = "SimulatedMarkers",
+    wait: _Wait = 0.0,
+    json: _Json = False,
+) -> None:
+    """Simulate spikes whose latents are known, to a file or live on LSL."""
+    from bci_lfads.recordings import summary, write
+    from bci_lfads.recordings.simulate import gather
+
+    if live == (output is not None):
+        raise RecordingError("say where the simulation goes: either -o FILE or --live")
+    simulated = _task(task, units, rate, seed, population_seed)
+    if output is not None:
+        if trials is None and seconds is None:
+            trials = 100
+        recording = gather(_shown(simulated.blocks(), trials, seconds), trials, seconds)
+        write(recording, output)
+        result = {"file": str(output), **summary(recording)}
+    else:
+        result = _live(simulated, form, spikes, markers, wait, trials, seconds)
+    if json:
+        as_json(result)
+    else:
+        facts(f"simulated {task}", {k: v for k, v in result.items() if k != "unit_labels"})
+
+
+def _task(
+    task: str, units: int | None, rate: float | None, seed: int, population_seed: int
+) -> Lorenz | Reach:
+    from bci_lfads.recordings.simulate import Lorenz, Reach
+
+    kinds: dict[str, type[Lorenz] | type[Reach]] = {"lorenz": Lorenz, "reach": Reach}
+    if task not in kinds:
+        raise RecordingError(f"no simulation called '{task}'; there are {', '.join(kinds)}")
+    settings: dict[str, Any] = {"seed": seed, "population_seed": population_seed}
+    settings |= {k: v for k, v in (("n_units", units), ("rate", rate)) if v is not None}
+    return kinds[task](**settings)
+
+
+def _shown(
+    blocks: Iterator[Recording], trials: int | None, seconds: float | None
+) -> Iterator[Recording]:
+    """Pass blocks on, with a progress bar."""
+    with progress("simulating", trials or seconds) as advance:
+        for n, block in enumerate(blocks):
+            advance(n if trials else block.start)
+            yield block
+
+
+def _live(
+    simulated: Lorenz | Reach,
+    form: str,
+    spikes: str,
+    markers: str,
+    wait: float,
+    trials: int | None,
+    seconds: float | None,
+) -> dict[str, Any]:
+    from bci_lfads.recordings.replay import ReplayControl, replay_blocks
+
+    if form not in ("events", "ids"):
+        raise RecordingError(
+            f"live simulations come as events or ids, not '{form}'; for counts save to a file "
+            f"and replay that"
+        )
+
+    def limited() -> Iterator[Recording]:
+        for n, block in enumerate(simulated.blocks()):
+            if n == trials or (seconds is not None and block.start >= seconds):
+                return
+            yield block
+
+    control = ReplayControl()
+    with (
+        progress("streaming, seconds", seconds) as advance,
+        until_interrupted(on_stop=control.stop),
+    ):
+        played, n_spikes = replay_blocks(
+            limited(),
+            spikes=spikes,
+            markers=markers or None,
+            form=cast(Literal["events", "ids"], form),
+            wait=wait,
+            control=control,
+            on_progress=lambda done, _: advance(done),
+        )
+    return {"seconds": round(played, 3), "spikes": n_spikes}
+
+
+@app.command()
+def record(
+    output: Annotated[Path, typer.Argument(help="File to write (.xdf).", metavar="OUT")],
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Name of a stream; several times; default: all.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long; default: until Ctrl-C.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the streams.")] = 10.0,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+) -> None:
+    """Record LSL streams to an XDF file."""
+    from bci_lfads.recordings.record import record as record_streams
+
+    with progress("recording, seconds", seconds) as advance, until_interrupted() as stop:
+        lasted = record_streams(
+            output, streams=stream or None, seconds=seconds, stop=stop.is_set, timeout=timeout,
+            overwrite=overwrite, on_progress=advance,
+        )  # fmt: skip
+    typer.echo(f"{output}: {lasted:.1f} s")
+
+
+@app.command()
+def info(recording_file: _File, json: _Json = False) -> None:
+    """Show what a recording holds."""
+    from bci_lfads.recordings import read, summary
+
+    content = summary(read(recording_file))
+    if json:
+        as_json(content)
+        return
+    labels = content.pop("unit_labels")
+    content["units"] = ", ".join(labels[:6]) + (", …" if len(labels) > 6 else "")
+    content["markers"] = ", ".join(f"{k} ({n})" for k, n in list(content["markers"].items())[:12])
+    content["series"] = ", ".join(
+        f"{k} ({v['n_samples']} × {len(v['labels'])})" for k, v in content["series"].items()
+    )
+    facts(str(recording_file), content)
+
+
+@app.command()
+def convert(
+    recording_file: _File,
+    output: Annotated[Path, typer.Argument(help="File to write (.npz or .h5).", metavar="OUT")],
+    bin_width: _BinWidth = None,
+    units: Annotated[
+        str | None, typer.Option(help="Labels of the units to keep, with commas.")
+    ] = None,
+) -> None:
+    """Convert a recording to .npz or .h5; with a bin width its spikes become counts."""
+    from bci_lfads.recordings import read, to_counts, write
+
+    recording = read(recording_file)
+    if units is not None:
+        recording = recording.select(tuple(u.strip() for u in units.split(",")))
+    if bin_width is not None:
+        recording = to_counts(recording, bin_width)
+    write(recording, output)
+    typer.echo(f"{output}: {recording.n_units} units, {recording.n_spikes} spikes")
+
+
+def _form(text: str | None) -> Literal["events", "ids", "counts"] | None:
+    if text is not None and text not in ("events", "ids", "counts"):
+        raise RecordingError(f"no spike format '{text}'; there are events, ids and counts")
+    return cast(Literal["events", "ids", "counts"] | None, text)
+
+
+def _speed(text: str) -> float | Literal["max"]:
+    if text == "max":
+        return "max"
+    try:
+        return float(text.lower().removeprefix("x").removesuffix("x"))
+    except ValueError:
+        raise RecordingError(f"replay speed is '{text}'; give a number, or max") from None

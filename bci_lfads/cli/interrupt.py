@@ -1,0 +1,42 @@
+"""Ending in good order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def until_interrupted(
+    seconds: float | None = None, on_stop: Callable[[], None] | None = None
+) -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C, a TERM signal or the time sets.
+
+    Parameters
+    ----------
+    seconds
+        After which it is set anyway.
+    on_stop
+        Called by a signal too, in the main thread.
+    """
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        if on_stop is not None:
+            on_stop()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    timer = threading.Timer(seconds, stop.set) if seconds is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield stop
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
