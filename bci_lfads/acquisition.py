@@ -54,6 +54,9 @@ class Acquisition:
     published, and the windows it touched are marked as truncated. A stream clock that comes back
     begins anew, for its stamps may go back.
 
+    Live, a window for which there is no room pushes out the oldest that waits. With a stream clock
+    nothing is urgent, so the acquisition waits for room instead, and the replay with it.
+
     Parameters
     ----------
     spikes, markers
@@ -96,9 +99,11 @@ class Acquisition:
         self._newest_marker = self._last_arrival = -math.inf
         self._lost_since: float | None = None
         self._was_open = self._begun = self._drained = False
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Look at the inlets until `stop` is set; then hand over what is left."""
+        self._stop = stop
         while not stop.is_set():
             if not self.step():
                 stop.wait(self._poll)
@@ -198,13 +203,29 @@ class Acquisition:
             self._advance(newest - self._hold_off)
 
     def _advance(self, watermark: float) -> None:
+        watermark = self._between_bins(watermark)
         if watermark > self.watermark:
             self.watermark = watermark
             self._hand_over(self.windows.close(watermark))
+
+    def _between_bins(self, watermark: float) -> float:
+        """Return, for counts, a moment shortly after the end of the last bin before this one.
+
+        A bin's spikes come when it ends, stamped with its centre: in the midst of a bin nothing of
+        it may be called late. The quarter of a bin is for edges that jitter.
+        """
+        bins = self._spikes.source_bins
+        if bins is None or not math.isfinite(watermark):
+            return watermark
+        edge = self._spikes.last_stamp
+        return edge + (math.floor((watermark - edge) / bins.width + 0.01) + 0.25) * bins.width
 
     def _hand_over(self, windows: Iterator[Window]) -> None:
         for window in windows:
             if window.truncated and not self._keep_truncated:
                 self.truncated_dropped += 1
-            else:
-                self._slots.put(window, self._clock())
+                continue
+            while self._stream_clock() and not self._stop.is_set():
+                if self._slots.wait_for_room(_IDLE):
+                    break
+            self._slots.put(window, self._clock())

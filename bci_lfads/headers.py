@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ SpikeFormat = Literal["events", "ids", "counts"]
 # does.
 _CHANNEL = re.compile(r"(ch|channel)(s|_?ids?)?", re.IGNORECASE)
 _UNIT = re.compile(r"unit(s|_?ids?)?", re.IGNORECASE)
-_HERTZ = re.compile(r"hz|hertz|(spikes|counts|events)\s*(/|per)\s*s.*|1/s", re.IGNORECASE)
+_HERTZ = re.compile(r"hz|hertz|(sp|spk|spikes?|counts?|events?)\s*(/|per)\s*s.*|1/s", re.IGNORECASE)
 
 
 @dataclass
@@ -105,12 +106,15 @@ def parse_header(xml: str) -> Header:
     def text(tag: str) -> str:
         return (info.findtext(tag) or "").strip()
 
+    rate = float(text("nominal_srate"))
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"the stream's description says a rate of {rate} Hz")
     return Header(
         name=text("name"),
         type=text("type"),
         source_id=text("source_id"),
         n_channels=int(text("channel_count")),
-        rate=float(text("nominal_srate")),
+        rate=rate,
         format=text("channel_format"),
         info=info,
     )

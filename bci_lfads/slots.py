@@ -52,7 +52,8 @@ class Slot:
 class SlotQueue:
     """First in, first out, of fixed length; when full, the oldest waiting window is dropped.
 
-    One thread puts; another gets, and gives the slot back with `done`. The putter never waits.
+    One thread puts; another gets, and gives the slot back with `done`. `put` never waits; who
+    would rather wait than drop asks for room first.
 
     Parameters
     ----------
@@ -85,12 +86,19 @@ class SlotQueue:
             self._ready.append(slot)
             self._changed.notify()
 
+    def wait_for_room(self, timeout: float) -> bool:
+        """Return whether the next `put` drops nothing, after at most `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._ready) < self._most, timeout)
+
     def get(self, timeout: float) -> Slot | None:
         """Return the oldest waiting window, or None after `timeout` seconds."""
         with self._changed:
             if not self._ready:
                 self._changed.wait(timeout)
-            return self._ready.popleft() if self._ready else None
+            slot = self._ready.popleft() if self._ready else None
+            self._changed.notify()
+            return slot
 
     def done(self, slot: Slot) -> None:
         """Give a slot back."""

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from bci_lfads.errors import StreamError
 from bci_lfads.headers import Header, SpikeFormat
 from bci_lfads.streams.chunks import SpikeChunk
+from bci_lfads.streams.unit_map import Key, expand_units, find_units, pair, whole
 
 _FROM_CENTRE = {"start": 0.5, "centre": 0.0, "end": -0.5}  # of a bin, added to a stamp
 _TOLERANCE = 1e-6
+_DTYPES = {
+    "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64,
+    "float32": np.float32, "double64": np.float64,
+}  # fmt: skip
 _ACCEPTED = (
     "accepted are: events (irregular, numeric, with channels labelled 'channel' and 'unit'), ids "
     "(irregular, one channel of int or string) and counts (regular rate, a channel a unit)"
@@ -77,15 +82,13 @@ def spike_format(header: Header, declared: Literal["count"] | None = None) -> Sp
             f"{who} is in Hz, and rates are no counts; if it does carry counts, set "
             f"declared_unit = 'count' in [input.spikes]"
         )
-    if header.rate > 0 and header.format != "string":
+    numeric = header.format in _DTYPES
+    if header.rate > 0 and numeric:
         return "counts"
-    if header.rate == 0 and header.format != "string" and header.event_columns:
+    if header.rate == 0 and numeric and header.event_columns:
         return "events"
-    if (
-        header.rate == 0
-        and header.n_channels == 1
-        and (header.integer or header.format == "string")
-    ):
+    is_id = header.format == "string" or (numeric and header.integer)
+    if header.rate == 0 and header.n_channels == 1 and is_id:
         return "ids"
     raise StreamError(
         f"{who} ({header.n_channels} channels of {header.format}, {header.rate:g} Hz, labels "
@@ -113,7 +116,8 @@ def make_decoder(
     units
         Labels of the model's units.
     unit_map
-        Label or key in the stream of model units that are called otherwise there.
+        Label or key in the stream of model units that are called otherwise there; see
+        `expand_units`.
     bin_width
         The model's, seconds; a whole multiple of a counts stream's.
     form, declared, reference
@@ -138,63 +142,30 @@ def make_decoder(
         raise StreamError(
             f"stream '{header.name}' carries {found}; the rig file says format = '{form}'"
         )
-    wanted = [unit_map.get(u, u) for u in units]
-    who = f"model expects {len(units)} units; stream '{header.name}'"
+    named = expand_units(units, unit_map)
+    who = f"stream '{header.name}'"
     if found == "counts":
         bins = _source_bins(header, bin_width, reference)
-        columns = _find(who, units, wanted, {u: i for i, u in enumerate(header.labels)}, None)
-        return _Counts(header, columns, bins, counters), bins
+        labels = header.labels
+        # A label that two channels share finds neither.
+        once = {u: i for i, u in enumerate(labels) if labels.count(u) == 1}
+        return _Counts(header, find_units(who, units, named, once), bins, counters), bins
     if found == "ids":
-        listed = {label: key for key, label in header.listed_units(("id",)).items()}
-        text = header.format == "string"
-        keys = _find(who, units, wanted, listed, str if text else _whole)
-        return (_TextIds(keys) if text else _Ids(keys, header, counters)), None
-    listed = {label: key for key, label in header.listed_units(("channel", "unit")).items()}
-    return _Events(_find(who, units, wanted, listed, _pair), header, counters), None
+        texts = header.listed_units(("id",))
+        if header.format == "string":
+            listed = {label: key for key, label in texts.items()}
+            return _TextIds(find_units(who, units, named, listed, str, "its id or its label")), None
+        ids = find_units(who, units, named, _keyed(texts, whole), whole, "its id or its label")
+        return _Ids(ids, header, counters), None
+    listed_pairs = _keyed(header.listed_units(("channel", "unit")), pair)
+    how = "'channel/unit' or its label"
+    return _Events(find_units(who, units, named, listed_pairs, pair, how), header, counters), None
 
 
-def _find(
-    who: str,
-    units: Sequence[str],
-    wanted: Sequence[str],
-    listed: Mapping[str, Any],
-    key_of: Callable[[str], Any] | None,
-) -> list[Any]:
-    """Return where each unit is in the stream: as listed under its label, or by a bare key."""
-    places, missing = [], []
-    for unit, name in zip(units, wanted, strict=True):
-        place = listed.get(name, name)
-        if key_of is not None:
-            place = key_of(place)
-        elif name not in listed:
-            place = None
-        places.append(place)
-        if place is None:
-            missing.append(unit if unit == name else f"{unit} (as {name})")
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        some = ", ".join(list(listed)[:5])
-        how = "'channel/unit' or its label" if key_of is _pair else "its id or its label"
-        raise StreamError(
-            f"{who} has {len(listed) or 'no listed'}{f' ({some}, …)' if some else ''}: missing "
-            f"{', '.join(missing[:5])}{more}; map them in [input.units]"
-            + (f", each to {how} in the stream" if key_of else "")
-        )
-    double = len(places) - len({str(p) for p in places})
-    if double:
-        raise StreamError(f"{who} serves {double} of them twice; map each unit to one of its own")
-    return places
-
-
-def _pair(text: str) -> tuple[int, int] | None:
-    channel, slash, unit = text.partition("/")
-    numbers = _whole(channel), _whole(unit)
-    return (numbers[0], numbers[1]) if slash and None not in numbers else None  # type: ignore[return-value]
-
-
-def _whole(text: str) -> int | None:
-    digits = text.strip()
-    return int(digits) if digits.removeprefix("-").isdecimal() and len(digits) < 11 else None
+def _keyed(texts: Mapping[str, str], key_of: Callable[[str], Key | None]) -> dict[str, Key]:
+    """Return key by label of those units whose key is one."""
+    keys = ((label, key_of(text)) for text, label in texts.items())
+    return {label: key for label, key in keys if key is not None}
 
 
 def _source_bins(header: Header, bin_width: float, reference: str | None) -> SourceBins:
@@ -212,12 +183,6 @@ def _source_bins(header: Header, bin_width: float, reference: str | None) -> Sou
             f"end; set timestamp_reference in [input.spikes]"
         )
     return SourceBins(width, _FROM_CENTRE[said] * width)
-
-
-_DTYPES = {
-    "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64,
-    "float32": np.float32, "double64": np.float64,
-}  # fmt: skip
 
 
 class _Table:
@@ -248,9 +213,8 @@ class _Events:
         channel, good = _as_keys(samples[:, self._channel])
         unit, also = _as_keys(samples[:, self._unit])
         good &= also
-        # A value that is no key must not meet one by accident.
-        keys = np.where(good, _packed(channel, unit), np.int64(-(2**62)))
-        return _chunk(self._table.look_up(keys), good, stamps, self._counters)
+        units = self._table.look_up(_packed(channel, unit))
+        return _chunk(units, good, stamps, self._counters)
 
 
 class _Ids:
@@ -261,8 +225,7 @@ class _Ids:
 
     def decode(self, samples: Any, stamps: NDArray[np.float64]) -> SpikeChunk:
         keys, good = _as_keys(samples[:, 0])
-        units = self._table.look_up(np.where(good, keys, np.int64(-(2**62))))
-        return _chunk(units, good, stamps, self._counters)
+        return _chunk(self._table.look_up(keys), good, stamps, self._counters)
 
 
 class _TextIds:
@@ -302,17 +265,17 @@ class _Counts:
 
 
 def _packed(channel: Any, unit: Any) -> Any:
-    """Return one integer for a channel and a unit of 31 bits each."""
+    """Return one integer for a channel and a unit, of 31 bits each."""
     return channel * 2**31 + unit
 
 
 def _as_keys(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return whole numbers, and which of them are."""
-    if values.dtype.kind == "f":
-        good = np.isfinite(values) & (np.abs(values) < 2**31) & (values == np.floor(values))
-        return np.where(good, values, 0).astype(np.int64), good
-    keys = values.astype(np.int64)
-    return keys, np.abs(keys) < 2**31
+    """Return whole numbers of 31 bits, and which of them are; the others become 0."""
+    with np.errstate(invalid="ignore"):
+        good = (values >= 0) & (values < 2**31)  # NaN is neither
+        if values.dtype.kind == "f":
+            good &= values == np.floor(values)
+    return np.where(good, values, 0).astype(np.int64), good
 
 
 def _chunk(

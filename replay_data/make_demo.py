@@ -1,0 +1,207 @@
+"""Make the demo's recording and model: simulate, train, score, write.
+
+From the repository's root, in an environment with torch::
+
+    python replay_data/make_demo.py
+
+It writes ``demo.npz`` (the recording that the demo replays) and ``demo_model.safetensors``
+beside this file. The model is trained on another recording of the same simulated population,
+with other orbits and other spikes; of the bundled recording it sees nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.logging import RichHandler
+from rich.progress import track
+
+from bci_lfads.engines import open_engine
+from bci_lfads.models.alignment import Alignment
+from bci_lfads.models.model import Model
+from bci_lfads.models.network import LfadsNetwork, network_from_weights, weights_from_network
+from bci_lfads.models.spec import LfadsSpec
+from bci_lfads.recordings import Recording, write
+from bci_lfads.recordings.simulate import Lorenz, gather
+from bci_lfads.windows import TrialWindows, WindowBatch, stack, windows_of
+
+HERE = Path(__file__).resolve().parent
+COMMAND = "python replay_data/make_demo.py"
+BIN_WIDTH = 0.01
+TASK = Lorenz(
+    n_units=48, trial_length=0.73, gap=(0.2, 0.5), rate=12.0, speed=2.0, population_seed=2402
+)
+DEMO_SEED, TRAINING_SEED, VALIDATION_SEED, TORCH_SEED = 4274, 1, 2, 0
+N_DEMO, N_TRAINING, N_VALIDATION = 36, 4000, 300
+SPEC = LfadsSpec(n_units=48, n_bins=73, encoder_size=64, ic_size=64, generator_size=64, n_factors=4)
+ALIGNMENT = Alignment(start="trial/start")
+KEEP = 0.7
+"""Share of counts that the encoder sees in training; the loss is taken on the others."""
+_log = logging.getLogger("make_demo")
+
+
+def main() -> None:
+    """Make everything, or only the recording."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--recording-only", action="store_true")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
+    torch.set_num_threads(options.threads)
+    recording = simulate(DEMO_SEED, N_DEMO)
+    write(without_rates(recording), HERE / "demo.npz")
+    _log.info(
+        "demo.npz: %.1f s, %d units, %d spikes, %d bytes", recording.duration, recording.n_units,
+        recording.n_spikes, (HERE / "demo.npz").stat().st_size,
+    )  # fmt: skip
+    if options.recording_only:
+        return
+    begun = time.monotonic()
+    training, train_latents = trials(simulate(TRAINING_SEED, N_TRAINING))
+    validation, _ = trials(simulate(VALIDATION_SEED, N_VALIDATION))
+    demo, demo_latents = trials(recording)
+    net = fit(training.counts, validation.counts, options.epochs)
+    weights = weights_from_network(net)
+    model = Model.from_weights(
+        SPEC, weights, unit_labels=recording.unit_labels, bin_width=BIN_WIDTH,
+        calibration=training.counts[:256], alignment=ALIGNMENT,
+    )  # fmt: skip
+    scores = score(model, training.counts[:1000], train_latents[:1000], demo.counts, demo_latents)
+    for name, value in scores.items():
+        _log.info("%s: %s", name, value)
+    _log.info("trained in %.0f s", time.monotonic() - begun)
+    provenance = {
+        "command": COMMAND,
+        "data": f"simulated Lorenz system, {N_TRAINING} trials, population seed "
+        f"{TASK.population_seed}, seed {TRAINING_SEED}",
+        "torch_seed": str(TORCH_SEED),
+        "torch": torch.__version__,
+        **scores,
+    }
+    replace(model, provenance=provenance).save(HERE / "demo_model.safetensors")
+    _log.info("demo_model.safetensors: %d bytes", (HERE / "demo_model.safetensors").stat().st_size)
+
+
+def simulate(seed: int, n_trials: int) -> Recording:
+    """Return trials of the demo's population."""
+    recording = gather(replace(TASK, seed=seed).blocks(), n_trials)
+    return replace(recording, name=f"simulated Lorenz system, seed {seed}")
+
+
+def without_rates(recording: Recording) -> Recording:
+    """Return the recording with its latents as the only series, which keeps the file small."""
+    return replace(recording, series={"latents": recording.series["latents"]})
+
+
+def trials(recording: Recording) -> tuple[WindowBatch, NDArray[np.float64]]:
+    """Cut trials as the loop does, with the true latents at the middle of every bin.
+
+    Returns
+    -------
+    batch : WindowBatch
+    latents : ndarray
+        Shape ``(n_trials, n_bins, 3)``.
+    """
+    windows = TrialWindows(
+        recording.n_units, SPEC.n_bins, BIN_WIDTH, start=ALIGNMENT.start,
+        capacity=recording.n_spikes + 1,
+    )  # fmt: skip
+    batch = stack(windows_of(recording, windows))
+    middle = batch.starts[:, None] + BIN_WIDTH * (np.arange(SPEC.n_bins) + 0.5)
+    true = recording.series["latents"]
+    return batch, np.stack([np.interp(middle, true.times, v) for v in true.values.T], axis=-1)
+
+
+def fit(counts: NDArray[np.uint8], validation: NDArray[np.uint8], epochs: int) -> LfadsNetwork:
+    """Train by the Poisson likelihood of counts that the encoder does not see.
+
+    Of every count either the encoder sees it, or the loss does (coordinated dropout), so that
+    no spike is explained by itself. The weights with the best likelihood of the validation
+    trials are kept.
+    """
+    torch.manual_seed(TORCH_SEED)
+    net = LfadsNetwork(SPEC)
+    x = torch.from_numpy(counts.astype(np.float32))
+    held = torch.from_numpy(validation.astype(np.float32))
+    with torch.no_grad():
+        net.weight("rates.bias").copy_((x.mean(dim=(0, 1)) / BIN_WIDTH).log())
+    weights = [p for p in net.parameters() if p.ndim == 2]
+    biases = [p for p in net.parameters() if p.ndim != 2]
+    batch, warm = 64, 200
+    steps = epochs * (len(x) // batch)
+    optimiser = torch.optim.AdamW(
+        [{"params": weights, "weight_decay": 1e-2}, {"params": biases, "weight_decay": 0.0}],
+        lr=3e-3,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda k: min(1.0, (k + 1) / warm) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, k / steps))),
+    )
+    best, kept = float("inf"), weights_from_network(net)
+    for epoch in track(range(epochs), "training"):
+        net.train()
+        for chosen in torch.randperm(len(x)).split(batch)[: len(x) // batch]:
+            y = x[chosen]
+            seen = (torch.rand_like(y) < KEEP).to(y.dtype)
+            _, log_rates = net(y * seen / KEEP)
+            loss = (nll(log_rates, y) * (1 - seen)).sum() / (1 - seen).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+        net.eval()
+        with torch.no_grad():
+            _, log_rates = net(held)
+            value = float(nll(log_rates, held).mean())
+        if value < best:
+            best, kept = value, weights_from_network(net)
+        if epoch % 5 == 4 or epoch == epochs - 1:
+            _log.info("epoch %d: training %.5f, validation %.5f", epoch + 1, loss.item(), value)
+    return network_from_weights(SPEC, kept)
+
+
+def nll(log_rates: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the Poisson negative log-likelihood of counts, without its constant."""
+    log_means = log_rates + float(np.log(BIN_WIDTH))
+    return log_means.exp() - counts * log_means
+
+
+def score(
+    model: Model,
+    train: NDArray[np.uint8],
+    train_latents: NDArray[np.float64],
+    test: NDArray[np.uint8],
+    test_latents: NDArray[np.float64],
+) -> dict[str, str]:
+    """Fit factors to the true latents on training trials; score on the demo's trials."""
+    scores = {}
+    for name in ("torch", "native"):
+        with open_engine(name, model) as engine:
+            x, y = engine.infer_batch(train).factors, engine.infer_batch(test).factors
+        coefficients = np.linalg.lstsq(_affine(x), train_latents.reshape(-1, 3), rcond=None)[0]
+        rest = test_latents.reshape(-1, 3) - _affine(y) @ coefficients
+        spread = test_latents.reshape(-1, 3) - test_latents.reshape(-1, 3).mean(axis=0)
+        each = 1 - (rest**2).sum(axis=0) / (spread**2).sum(axis=0)
+        scores[f"latent_r2_{name}"] = (
+            f"{1 - (rest**2).sum() / (spread**2).sum():.4f} ("
+            + ", ".join(f"{v:.4f}" for v in each) + ")"
+        )  # fmt: skip
+    return scores
+
+
+def _affine(factors: NDArray[np.float32]) -> NDArray[np.float64]:
+    flat = factors.reshape(-1, factors.shape[-1]).astype(np.float64)
+    return np.column_stack([flat, np.ones(len(flat))])
+
+
+if __name__ == "__main__":
+    main()
