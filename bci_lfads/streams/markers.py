@@ -70,5 +70,4 @@ def _accept(header: Header) -> None:
 def _label(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip()
-    number = float(value)
-    return str(int(number)) if number.is_integer() else repr(number)
+    return str(int(value)) if float(value).is_integer() else str(value)

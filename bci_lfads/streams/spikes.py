@@ -29,7 +29,8 @@ class SpikeInlet:
     bin_width
         Of the model, seconds.
     unit_map
-        Label or key in the stream of model units that are called otherwise there.
+        Label or key in the stream of model units that are called otherwise there; see
+        `unit_map.expand_units`.
     form, declared_unit, timestamp_reference
         What the rig file says of the stream.
     max_rate
@@ -104,9 +105,12 @@ class SpikeInlet:
 
         Silent bins of a counts stream give no entries, but see `last_stamp`.
         """
+        self.n_pulled = 0
+        # Connecting comes first: a source that comes back in another format changes the buffer.
+        if not self.connection.poll() or self._decoder is None:
+            return NO_SPIKES
         samples, stamps = self.connection.pull(_MOST, self._buffer)
-        if not len(stamps) or self._decoder is None:
-            self.n_pulled = 0
+        if not len(stamps):
             return NO_SPIKES
         self.n_pulled = len(stamps)
         last = float(np.max(stamps, where=np.isfinite(stamps), initial=-math.inf))
