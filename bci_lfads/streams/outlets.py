@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pylsl
@@ -13,13 +15,21 @@ from numpy.typing import NDArray
 from bci_lfads.streams.metadata import Desc, stream_info
 
 LATENCY_CHANNELS = ("last_spike", "window_closed", "submitted", "done", "pushed")
-_SECONDS = 60
-"""Of output that a slow consumer may lag behind before samples are lost to it."""
+# How far a slow consumer may lag behind before the oldest samples are lost to it.
+_SECONDS = 60  # of a sliding window
+_TRIALS = 1000
+_MESSAGES = 1000  # on Status
 
 
 @dataclass(frozen=True)
 class OutletSettings:
-    """What the published streams say of themselves."""
+    """What the published streams say of themselves.
+
+    Raises
+    ------
+    ValueError
+        Naming the size that no stream can have.
+    """
 
     rig: str
     """Prefix of their names."""
@@ -38,6 +48,27 @@ class OutletSettings:
     """The spike stream, in words."""
     rates: bool = False
     """Whether firing rates are published."""
+    clock: Literal["auto", "lsl", "stream"] = "auto"
+    """Time base of the stamps: moments of the LSL clock; a source's own; or as the source turns
+    out to be once it is connected."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bin_width < math.inf:
+            raise ValueError(f"bin_width is {self.bin_width} s; a bin has a positive length")
+        for what, size in (
+            ("n_factors", self.n_factors),
+            ("n_bins", self.n_bins),
+            ("unit_labels", len(self.unit_labels)),
+        ):
+            if size < 1:
+                raise ValueError(f"{what} is {size}; at least 1 is needed")
+        if self.hop is not None and not 1 <= self.hop <= self.n_bins:
+            raise ValueError(f"hop is {self.hop}; a window of {self.n_bins} bins moves by 1 to all")
+
+    @property
+    def windows_kept(self) -> int:
+        """Windows that wait for a slow consumer."""
+        return _TRIALS if self.hop is None else math.ceil(_SECONDS / (self.hop * self.bin_width))
 
 
 class Outlets:
@@ -58,23 +89,29 @@ class Outlets:
         factors = tuple(f"factor_{k}" for k in range(s.n_factors))
         trials = s.hop is None
         where = ("trial", "bin") if trials else ()
+        no_units = [""] * len(where)
         rate = pylsl.IRREGULAR_RATE if trials else 1.0 / s.bin_width
+        kept = s.windows_kept * s.n_bins if trials else _SECONDS
         self._factors = _outlet(
-            s, "TrialFactors" if trials else "Factors", "LatentFactors",
-            labels=factors + where, units=["a.u."] * len(factors) + [""] * len(where), rate=rate,
+            s, "TrialFactors" if trials else "Factors", "LatentFactors", labels=factors + where,
+            units=["a.u."] * len(factors) + no_units, rate=rate, kept=kept, reference="centre",
         )  # fmt: skip
         self._rates = (
             _outlet(
                 s, "Rates", "FiringRates", labels=s.unit_labels + where,
-                units=["Hz"] * len(s.unit_labels) + [""] * len(where), rate=rate,
+                units=["Hz"] * len(s.unit_labels) + no_units, rate=rate, kept=kept,
+                reference="centre",
             )
             if s.rates
             else None
         )  # fmt: skip
-        self._status = _outlet(s, "Status", "Markers", labels=("status",), form="string")
-        self._latency = _outlet(
-            s, "Latency", "Metrics", labels=LATENCY_CHANNELS, units="s", form="double64"
+        self._status = _outlet(
+            s, "Status", "Markers", labels=("status",), form="string", kept=_MESSAGES
         )
+        self._latency = _outlet(
+            s, "Latency", "Metrics", labels=LATENCY_CHANNELS, units="s", form="double64",
+            kept=s.windows_kept, reference="end",
+        )  # fmt: skip
         n_where = len(where)
         self._factor_rows = np.zeros((s.n_bins, s.n_factors + n_where), np.float32)
         self._rate_rows = np.zeros((s.n_bins, len(s.unit_labels) + n_where), np.float32)
@@ -107,8 +144,9 @@ class Outlets:
         self._factors.push_chunk(rows, times)
         if self._rates is not None and log_rates is not None:
             rows = self._rate_rows
-            np.exp(log_rates, out=rows[:, :-2])
             rows[:, -2] = trial
+            with np.errstate(over="ignore"):  # inf says it; a warning would only cost time
+                np.exp(log_rates, out=rows[:, :-2])
             self._rates.push_chunk(rows, times)
 
     def push_sliding(
@@ -117,17 +155,24 @@ class Outlets:
         log_rates: NDArray[np.float32] | None,
         stamps: NDArray[np.float64],
     ) -> None:
-        """Publish the newest bins of a window; parameters as of `push_trial`, for those bins."""
+        """Publish the newest bins of a window.
+
+        Parameters
+        ----------
+        factors, log_rates, stamps
+            As of `push_trial`, for the ``hop`` bins that the window before did not have.
+        """
         times = stamps.tolist()
         self._factors.push_chunk(factors, times)
         if self._rates is not None and log_rates is not None:
             rows = self._rate_rows[: len(log_rates)]
-            np.exp(log_rates, out=rows)
+            with np.errstate(over="ignore"):
+                np.exp(log_rates, out=rows)
             self._rates.push_chunk(rows, times)
 
     def push_status(self, status: Mapping[str, object], time: float) -> None:
-        """Publish a status as JSON; it must hold nothing that JSON has no word for, such as NaN."""
-        self._status.push_sample([json.dumps(status, allow_nan=False)], time)
+        """Publish a status as JSON, stamped `time`; numbers that are not finite become null."""
+        self._status.push_sample([_as_json(status)], time)
 
     def push_latency(
         self,
@@ -154,19 +199,41 @@ class Outlets:
         del self._factors, self._rates, self._status, self._latency
 
 
+def _as_json(value: object) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: object) -> object:
+    """Return the value with None for numbers that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value
+
+
 def _outlet(
     s: OutletSettings,
     stream: str,
     kind: str,
     *,
     labels: tuple[str, ...],
+    kept: int,
     units: str | list[str] = "",
     rate: float = pylsl.IRREGULAR_RATE,
     form: str = "float32",
+    reference: str = "",
 ) -> pylsl.StreamOutlet:
+    """Open a stream; `kept` is what may wait: samples, or seconds where the rate is regular."""
     desc: dict[str, str | Desc] = {
         "bin_width": repr(s.bin_width),
-        "timestamp_reference": "centre" if kind in ("LatentFactors", "FiringRates") else "end",
+        **({"timestamp_reference": reference} if reference else {}),
+        "time_base": s.clock,
         "window": {
             "mode": "trials" if s.hop is None else "sliding",
             "n_bins": str(s.n_bins),
@@ -182,5 +249,6 @@ def _outlet(
         f"{s.rig} {stream}", kind, source_id=f"bci-lfads:{s.rig}:{stream}", labels=labels,
         units=units, rate=rate, form=form, desc=desc,
     )  # fmt: skip
-    samples = s.n_bins * 1000 if rate == pylsl.IRREGULAR_RATE else 0
-    return pylsl.StreamOutlet(info, 0, max(10, samples // 100) if samples else _SECONDS)
+    # LSL counts in hundreds of samples where there is no rate.
+    buffered = math.ceil(kept / 100) if rate == pylsl.IRREGULAR_RATE else kept
+    return pylsl.StreamOutlet(info, 0, buffered)
