@@ -7,6 +7,7 @@ import math
 import socket
 import time
 from collections.abc import Callable, Mapping
+from difflib import SequenceMatcher
 from typing import Any, Literal
 
 import numpy as np
@@ -97,7 +98,9 @@ class Connection:
             if self.state == "refused":
                 raise StreamError(f"{self.what}: {self.reason}")
             if time.monotonic() > until:
-                raise StreamError(f"{self.what}: {self.reason} after {timeout:g} s; {_others()}")
+                raise StreamError(
+                    f"{self.what}: {self.reason} after {timeout:g} s; {_others(self.query)}"
+                )
             time.sleep(0.01)
 
     def poll(self) -> bool:
@@ -262,8 +265,15 @@ def describe(query: Mapping[str, str]) -> str:
     return " and ".join(f"{name} '{value}'" for name, value in query.items())
 
 
-def _others() -> str:
-    """Return what is on the network, for an error's last words."""
-    found = [f"'{i.name()}' (type {i.type()}, {i.hostname()})" for i in pylsl.resolve_streams(1.0)]
+def _others(query: Mapping[str, str]) -> str:
+    """Return what is on the network, the likeliest first, for an error's last words."""
+    likeness = SequenceMatcher(b=" ".join(query.values()), autojunk=False)
+
+    def like(info: Any) -> float:
+        likeness.set_seq1(f"{info.name()} {info.type()}")
+        return likeness.ratio()
+
+    infos = sorted(pylsl.resolve_streams(1.0), key=like, reverse=True)
+    found = [f"'{i.name()}' (type {i.type()}, {i.hostname()})" for i in infos]
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     return f"on the network: {', '.join(found[:8])}{more}" if found else "no stream is there at all"
