@@ -1,12 +1,13 @@
 """Make the demo's recording and model: simulate, train, score, write.
 
-From the repository's root, in an environment with torch::
+From the repository's root, where the package is installed with its extra ``torch``::
 
     python replay_data/make_demo.py
 
 It writes ``demo.npz`` (the recording that the demo replays) and ``demo_model.safetensors``
-beside this file. The model is trained on another recording of the same simulated population,
-with other orbits and other spikes; of the bundled recording it sees nothing.
+beside this file, or to the folder that ``--folder`` names. The model is trained on another
+recording of the same simulated population, with other orbits and other spikes; of the bundled
+recording it sees nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from rich.progress import track
 
 from bci_lfads.engines import open_engine
 from bci_lfads.models.alignment import Alignment
+from bci_lfads.models.check import check_model
 from bci_lfads.models.model import Model
 from bci_lfads.models.network import LfadsNetwork, network_from_weights, weights_from_network
 from bci_lfads.models.spec import LfadsSpec
+from bci_lfads.offline import cut, infer_all
 from bci_lfads.recordings import Recording, write
 from bci_lfads.recordings.simulate import Lorenz, gather
+from bci_lfads.rig import SlidingSettings
 from bci_lfads.windows import TrialWindows, WindowBatch, stack, windows_of
 
 HERE = Path(__file__).resolve().parent
@@ -48,46 +52,47 @@ _log = logging.getLogger("make_demo")
 
 
 def main() -> None:
-    """Make everything, or only the recording."""
+    """Make the recording and the model, and log the scores that README.md gives."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--recording-only", action="store_true")
+    parser.add_argument("--folder", type=Path, default=HERE)
     options = parser.parse_args()
+    recording_path = options.folder / "demo.npz"
+    model_path = options.folder / "demo_model.safetensors"
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-    torch.set_num_threads(options.threads)
+    # Sums depend on the number of threads; one gives the same weights whatever the cores, and is
+    # as fast at this size.
+    torch.set_num_threads(1)
     recording = simulate(DEMO_SEED, N_DEMO)
-    write(without_rates(recording), HERE / "demo.npz")
+    write(without_rates(recording), recording_path)
     _log.info(
         "demo.npz: %.1f s, %d units, %d spikes, %d bytes", recording.duration, recording.n_units,
-        recording.n_spikes, (HERE / "demo.npz").stat().st_size,
+        recording.n_spikes, recording_path.stat().st_size,
     )  # fmt: skip
-    if options.recording_only:
-        return
     begun = time.monotonic()
     training, train_latents = trials(simulate(TRAINING_SEED, N_TRAINING))
     validation, _ = trials(simulate(VALIDATION_SEED, N_VALIDATION))
-    demo, demo_latents = trials(recording)
     net = fit(training.counts, validation.counts, options.epochs)
     weights = weights_from_network(net)
     model = Model.from_weights(
         SPEC, weights, unit_labels=recording.unit_labels, bin_width=BIN_WIDTH,
         calibration=training.counts[:256], alignment=ALIGNMENT,
     )  # fmt: skip
-    scores = score(model, training.counts[:1000], train_latents[:1000], demo.counts, demo_latents)
+    _log.info("trained in %.0f s", time.monotonic() - begun)
+    scores = score(model, training.counts[:1000], train_latents[:1000], recording)
     for name, value in scores.items():
         _log.info("%s: %s", name, value)
-    _log.info("trained in %.0f s", time.monotonic() - begun)
     provenance = {
         "command": COMMAND,
         "data": f"simulated Lorenz system, {N_TRAINING} trials, population seed "
         f"{TASK.population_seed}, seed {TRAINING_SEED}",
+        "epochs": str(options.epochs),
         "torch_seed": str(TORCH_SEED),
         "torch": torch.__version__,
         **scores,
     }
-    replace(model, provenance=provenance).save(HERE / "demo_model.safetensors")
-    _log.info("demo_model.safetensors: %d bytes", (HERE / "demo_model.safetensors").stat().st_size)
+    replace(model, provenance=provenance).save(model_path)
+    _log.info("demo_model.safetensors: %d bytes, %s", model_path.stat().st_size, model.hash)
 
 
 def simulate(seed: int, n_trials: int) -> Recording:
@@ -115,9 +120,16 @@ def trials(recording: Recording) -> tuple[WindowBatch, NDArray[np.float64]]:
         capacity=recording.n_spikes + 1,
     )  # fmt: skip
     batch = stack(windows_of(recording, windows))
+    return batch, latents_of(recording, batch)
+
+
+def latents_of(recording: Recording, batch: WindowBatch) -> NDArray[np.float64]:
+    """Return the true latents nearest to the middle of every bin of every window."""
     middle = batch.starts[:, None] + BIN_WIDTH * (np.arange(SPEC.n_bins) + 0.5)
     true = recording.series["latents"]
-    return batch, np.stack([np.interp(middle, true.times, v) for v in true.values.T], axis=-1)
+    # The nearest sample, not one between two: the next trial begins somewhere else.
+    nearest = np.searchsorted(0.5 * (true.times[1:] + true.times[:-1]), middle)
+    return true.values[nearest].astype(np.float64)
 
 
 def fit(counts: NDArray[np.uint8], validation: NDArray[np.uint8], epochs: int) -> LfadsNetwork:
@@ -179,23 +191,44 @@ def score(
     model: Model,
     train: NDArray[np.uint8],
     train_latents: NDArray[np.float64],
-    test: NDArray[np.uint8],
-    test_latents: NDArray[np.float64],
+    demo: Recording,
 ) -> dict[str, str]:
-    """Fit factors to the true latents on training trials; score on the demo's trials."""
+    """Fit factors to the true latents on training trials; score on the demo's windows.
+
+    Sliding windows are scored on their newest bin, with the same fit: those within one orbit, and
+    those across the jump from a trial's orbit to the next, of which the training had none.
+    """
+    batch, latents = trials(demo)
+    sliding = cut(demo, model, SlidingSettings(mode="sliding"))
+    newest = latents_of(demo, sliding)[:, -1]
+    jumps = demo.markers.times[np.array(demo.markers.labels) == "trial/end"]
+    first, last = sliding.starts + 1e-6, sliding.starts + BIN_WIDTH * SPEC.n_bins - 1e-6
+    whole = np.searchsorted(jumps, first) == np.searchsorted(jumps, last)
     scores = {}
     for name in ("torch", "native"):
         with open_engine(name, model) as engine:
-            x, y = engine.infer_batch(train).factors, engine.infer_batch(test).factors
-        coefficients = np.linalg.lstsq(_affine(x), train_latents.reshape(-1, 3), rcond=None)[0]
-        rest = test_latents.reshape(-1, 3) - _affine(y) @ coefficients
-        spread = test_latents.reshape(-1, 3) - test_latents.reshape(-1, 3).mean(axis=0)
-        each = 1 - (rest**2).sum(axis=0) / (spread**2).sum(axis=0)
-        scores[f"latent_r2_{name}"] = (
-            f"{1 - (rest**2).sum() / (spread**2).sum():.4f} ("
-            + ", ".join(f"{v:.4f}" for v in each) + ")"
-        )  # fmt: skip
+            x, y = infer_all(engine, train).factors, infer_all(engine, batch.counts).factors
+            z = infer_all(engine, sliding.counts).factors[:, -1]
+        fit = np.linalg.lstsq(_affine(x), train_latents.reshape(-1, 3), rcond=None)[0]
+        scores[f"latent_r2_{name}"] = _r2(latents.reshape(-1, 3), _affine(y) @ fit)
+        for what, some in (("within", whole), ("across", ~whole)):
+            scores[f"latent_r2_sliding_{what}_{name}"] = _r2(newest[some], _affine(z[some]) @ fit)
+    check = check_model(model, batch.counts)
+    scores["fixed_point_error"] = (
+        f"factors: mean {check.factors_mean_error:.4f}, max {check.factors_max_error:.4f}, of "
+        f"standard deviation {check.factors_std:.4f}; log-rates: mean "
+        f"{check.log_rates_mean_error:.4f}, max {check.log_rates_max_error:.4f}"
+    )
+    scores["saturated"] = str(sum(check.saturated.values()))
     return scores
+
+
+def _r2(true: NDArray[np.float64], found: NDArray[np.float64]) -> str:
+    """Return R² of all latents together, and of each."""
+    rest = ((true - found) ** 2).sum(axis=0)
+    spread = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+    each = ", ".join(f"{v:.4f}" for v in 1 - rest / spread)
+    return f"{1 - rest.sum() / spread.sum():.4f} ({each})"
 
 
 def _affine(factors: NDArray[np.float32]) -> NDArray[np.float64]:
