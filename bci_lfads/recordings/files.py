@@ -61,8 +61,8 @@ def write(recording: Recording, path: str | Path) -> None:
     suffix = path.suffix.lower()
     if suffix == ".xdf":
         raise RecordingError(
-            f"{path}: XDF files are recorded from LSL; replay the recording and record it: "
-            f"bci-lfads replay RECORDING --record {path.name}"
+            f"{path}: XDF files are recorded from LSL; run `bci-lfads record {path.name}` while "
+            f"`bci-lfads replay` plays the recording"
         )
     modules = {".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5"}
     if suffix not in modules:

@@ -14,7 +14,7 @@ from xdf_bytes import (
 )
 
 from bci_lfads.errors import RecordingError
-from bci_lfads.recordings import BinnedCounts, read
+from bci_lfads.recordings import BinnedCounts, read, to_counts
 
 
 @pytest.fixture
@@ -120,16 +120,27 @@ def test_counts(make, reference, start, caplog):
     assert recording.spikes.counts.tolist() == [[1, 0], [255, 2], [0, 0], [0, 0], [0, 3]]
     assert recording.spikes.start == pytest.approx(start)
     assert recording.spikes.bin_width == 0.01
-    assert "2 bins are missing" in caplog.text
+    assert "2 of 5 bins are missing" in caplog.text
     assert "45 spikes above 255" in caplog.text
 
 
-def test_counts_keep_the_pace_of_a_clock_that_drifts(make):
-    times = 7.0 + 0.01 * (1 + 20e-6) * np.arange(20_000)
-    recording = read(make(counts_file(times, [(1, 0)] * len(times))))
-    assert len(recording.spikes.counts) == len(times)
-    ends = recording.spikes.start + recording.spikes.bin_width * np.arange(1, len(times) + 1)
-    np.testing.assert_allclose(ends, times, atol=1e-6)
+@pytest.mark.parametrize("drift", [20e-6, 310e-6, -310e-6])
+def test_counts_keep_the_pace_of_a_clock_that_drifts(make, drift, caplog):
+    """Bins stay nominal; a source that is slow leaves some empty, one that is fast shares some."""
+    n, width = 20_000, 0.01
+    ends = 7.0 + width * (1 + drift) * np.arange(n)
+    with caplog.at_level(logging.WARNING):
+        recording = read(make(counts_file(ends, [(1, i % 2) for i in range(n)])))
+    spikes = recording.spikes
+    assert spikes.bin_width == width
+    edges = spikes.start + width * np.arange(len(spikes.counts) + 1)
+    expected = np.histogram(ends - width / 2, edges)[0]
+    assert expected.sum() == n
+    np.testing.assert_array_equal(spikes.counts[:, 0], expected)
+    assert spikes.counts[:, 1].sum() == n // 2
+    assert len(expected) - n == {20e-6: 0, 310e-6: 6, -310e-6: -6}[drift]
+    assert bool(caplog.text) == (abs(drift) > 20e-6)
+    assert to_counts(recording, 2 * width).spikes.bin_width == 2 * width
 
 
 def test_rates_are_not_taken_for_counts(make):
@@ -146,7 +157,8 @@ def test_rates_are_not_taken_for_counts(make):
     [
         ([0.0, 0.01], [(0.5, 0), (1, 0)], "float32", "whole numbers"),
         ([0.0, 0.01], [(-1, 0), (1, 0)], "int16", "whole numbers"),
-        ([0.0] * 9, [(1, 0)] * 9, "int16", "off a grid"),
+        ([0.0] * 9, [(1, 0)] * 9, "int16", "8 of 9 samples share a bin"),
+        ([0.01 * (i // 4) for i in range(99)], [(1, 0)] * 99, "int16", "off a grid of 10 ms"),
     ],
 )
 def test_counts_that_are_none_are_refused(make, times, rows, form, says):
@@ -163,7 +175,7 @@ def test_two_spike_streams_ask_for_a_choice(make):
     with pytest.raises(RecordingError, match=r"'S1'.*'S2'.*spikes=NAME"):
         read(path)
     assert read(path, spikes="id-S2").unit_labels == ("2",)
-    with pytest.raises(RecordingError, match="no spike stream .*'S3'"):
+    with pytest.raises(RecordingError, match=r"no spike stream .*'S3'"):
         read(path, spikes="S3")
 
 

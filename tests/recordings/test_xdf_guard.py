@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,11 +90,11 @@ def test_a_file_cut_off_anywhere_is_read_up_to_there(tmp_path, caplog):
         path = put(tmp_path, WHOLE[:length])
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            try:
-                part = read(path)
-            except RecordingError as error:
-                assert "no streams" in str(error)
+            if not inspect_xdf(path).streams:
+                with pytest.raises(RecordingError, match="no streams"):
+                    read(path)
                 continue
+            part = read(path)
         n = part.n_spikes
         labels = [part.unit_labels[i] for i in part.spikes.units]
         assert labels == [full.unit_labels[i] for i in full.spikes.units[:n]]
@@ -111,10 +112,8 @@ def test_a_wrong_length_is_told_from_a_file_cut_off(tmp_path):
 
 
 def read_or_refuse(path: Path) -> None:
-    try:
+    with suppress(RecordingError):
         read(path)
-    except RecordingError:
-        pass
 
 
 @settings(

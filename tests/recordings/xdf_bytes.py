@@ -78,9 +78,7 @@ MARKS = [(0.75, ("trial/start",)), (1.75, ("go/30",))]
 def small() -> bytes:
     """Return spike events, markers and a signal, with clock offsets of 100 s."""
     return xdf(
-        stream_header(
-            1, "Spikes", "SpikeEvents", 3, 0, "int16", labels=("channels", "units", "0")
-        ),
+        stream_header(1, "Spikes", "SpikeEvents", 3, 0, "int16", labels=("channels", "units", "0")),
         stream_header(2, "Marks", "Markers", 1, 0, "string"),
         stream_header(3, "Hand", "Behaviour", 2, 10, "float32", labels=("x", "y")),
         offset(1, 0.0, 100.0),
