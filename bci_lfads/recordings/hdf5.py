@@ -24,8 +24,7 @@ def read_hdf5(path: Path) -> Recording:
     """
     try:
         with h5py.File(path, "r") as file:
-            items = {name: np.asarray(value) for name, value in file.attrs.items()}
-            items |= {name: _load(data) for name, data in file.items()}
+            items = {name: _load(v) for name, v in [*file.attrs.items(), *file.items()]}
     except (
         OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, UnicodeError,
     ) as error:  # fmt: skip
@@ -36,27 +35,32 @@ def read_hdf5(path: Path) -> Recording:
 def write(recording: Recording, path: Path) -> None:
     """Write a recording: arrays as datasets, single values as attributes.
 
+    All of it carries checksums, so that a damaged file is refused: without them the HDF5 library
+    can crash on one. That takes the file format of HDF5 1.10, chunks, and text of fixed length.
+
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
         for name, value in to_items(recording).items():
             array = np.asarray(value)
+            if array.dtype.kind == "U":
+                array = np.char.encode(array, "utf-8")
+                array = array.astype(h5py.string_dtype(length=max(1, array.itemsize)))
             if array.ndim == 0:
-                file.attrs[name] = array.item()
-            elif array.dtype.kind == "U":
-                file.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
+                file.attrs.create(name, array, dtype=array.dtype)
             elif array.size:
-                file.create_dataset(name, data=array, compression="gzip", shuffle=True)
+                file.create_dataset(
+                    name, data=array, compression="gzip", shuffle=True, fletcher32=True
+                )
             else:
                 file.create_dataset(name, data=array)
 
 
-def _load(data: h5py.Dataset) -> NDArray[Any]:
-    if not isinstance(data, h5py.Dataset):
-        raise ValueError(f"{data.name} is not an array")
-    if h5py.check_string_dtype(data.dtype) is not None:
-        return np.array(data.asstr()[()].tolist(), np.str_)
-    return np.asarray(data[()])
+def _load(value: Any) -> NDArray[Any]:
+    if isinstance(value, h5py.Group):
+        raise ValueError(f"{value.name} is not an array")
+    array = np.asarray(value[()] if isinstance(value, h5py.Dataset) else value)
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array

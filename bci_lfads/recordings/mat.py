@@ -146,10 +146,10 @@ def _trials(sets: dict[str, NDArray[Any]], source: str) -> list[_Trial]:
         for (_, column), struct in np.ndenumerate(structs):
             where = f"{source}: trial {len(trials) + 1} ({split})"
             spikes = np.asarray(struct["spikes"])
-            good = spikes.ndim == 2 and spikes.dtype.kind in "biuf"
+            good = spikes.ndim == 2 and spikes.dtype.kind in "iuf"
             if spikes.size == 0 and good:
                 continue  # conditions with fewer repetitions are padded with empty structs
-            if not good or not (np.isfinite(spikes) & (spikes >= 0) & (spikes <= 255)).all():
+            if not good or not (np.floor(spikes) == np.clip(spikes, 0, 255)).all():
                 raise RecordingError(
                     f"{where} has spikes of {spikes.dtype}, shape {spikes.shape}; expected 0 and "
                     f"1 (or small counts) of shape (units, samples)"

@@ -22,7 +22,8 @@ def read_npz(path: Path) -> Recording:
         If the file is damaged or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # An open file, since of one that is no zip NumPy leaves its own open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             items = {name: file[name] for name in file.files}
     except (
         OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError,

@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import textwrap
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -195,14 +194,9 @@ def test_a_forged_size_neither_hangs_nor_eats_memory(tmp_path, name):
     assert done.returncode == (0 if name == "chunk" else 7), done.stderr
 
 
+@pytest.mark.timeout(30)
 def test_the_walk_is_linear(tmp_path):
-    rows = [(float(i), (1, 2, 3, 4)) for i in range(1_000)]
-    block = samples(1, "float32", rows)
-    times = []
-    for n in (20, 200):
-        path = put(tmp_path, xdf(stream_header(1, "X", "", 4, 0, "float32"), block * n))
-        began = time.process_time()
-        overview = inspect_xdf(path)
-        times.append(time.process_time() - began)
-        assert overview.streams[1].n_samples == 1_000 * n
-    assert times[1] < 1.0  # 5 MB; generous, and far below what a walk by sample takes
+    """A walk sample by sample, or one that looks back, would take minutes."""
+    block = samples(1, "float32", [(float(i), (1, 2, 3, 4)) for i in range(1_000)])
+    path = put(tmp_path, xdf(stream_header(1, "X", "", 4, 0, "float32"), block * 4_000))
+    assert inspect_xdf(path).streams[1].n_samples == 4_000_000
