@@ -34,7 +34,7 @@ test: $(VENV)/.dev ## lint, types and all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h')
-	LSLAPICFG=$(CURDIR)/lsl_api.cfg $(BIN)/python -m pytest
+	LSLAPICFG=$(CURDIR)/lsl_api.cfg $(BIN)/pytest
 
 format: $(VENV)/.dev ## rewrite sources in the project's style
 	$(BIN)/ruff format .

@@ -140,7 +140,7 @@ class Acquisition:
                 break
             came = True
             if not self._begun:
-                self._begin_bins()
+                self._begin(now)
             if len(chunk.times):
                 self.windows.push_spikes(*chunk)
             self._last_arrival = now
@@ -154,18 +154,20 @@ class Acquisition:
         if self._stream_clock():
             waited = now - self._spikes.opened_at > _FIRST_MARKER
             return self._markers is None or waited or self._newest_marker > -math.inf
-        if self._spikes.source_bins is None and not self._begun:
-            self.windows.begin(self._spikes.opened_at)
-            self._begun = True
+        if self._spikes.source_bins is None:
+            self._begin(now)
         return True
 
-    def _begin_bins(self) -> None:
-        """Put our bins on the edges of the source's, which its first stamp tells."""
-        bins = self._spikes.source_bins
+    def _begin(self, now: float) -> None:
+        """Begin bins: of counts, on the edges of the source's, which its first stamp tells."""
+        bins, begin = self._spikes.source_bins, now
         if bins is not None:
-            self.windows.snap_to(self._spikes.last_stamp, bins.width)
-            if not self._stream_clock():
-                self.windows.begin(self._spikes.opened_at)
+            end = self._spikes.last_stamp
+            self.windows.snap_to(end, bins.width)
+            # With the first bin that came; the hundredth is for edges that jitter.
+            begin = end - (self._spikes.n_pulled + 0.01) * bins.width
+        if not self._stream_clock():
+            self.windows.begin(begin)
         self._begun = True
 
     def _follow_connection(self) -> bool:

@@ -90,7 +90,9 @@ class BinGrid:
         """Return this grid with its origin moved to the nearest edge of a source's own bins.
 
         Counts that arrive per source bin are placed at its middle; on the snapped grid such a
-        middle never falls on an edge.
+        middle never falls on an edge. An origin in the midst of a bin, to a thousandth of it, goes
+        to the earlier edge: rounding, which differs between a recording and its replay, must not
+        choose.
 
         Parameters
         ----------
@@ -99,7 +101,7 @@ class BinGrid:
         source_width
             Width of the source's bins, seconds.
         """
-        k = math.floor((self.origin - phase) / source_width + 0.5)
+        k = math.floor((self.origin - phase) / source_width + 0.499)
         return BinGrid(phase + k * source_width, self.width)
 
 

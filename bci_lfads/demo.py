@@ -128,7 +128,7 @@ def run_demo(
         offline = infer_all(offline_engine, batch.counts).factors
     n_trials, done = len(batch.counts), 0
     stop = threading.Event()
-    heard_file = folder / "demo_heard.npz"
+    heard_file = folder.resolve() / "demo_heard.npz"  # the listener runs elsewhere
 
     def count(_slot: object) -> None:
         nonlocal done
@@ -145,17 +145,19 @@ def run_demo(
         "--markers", str(rig.input.markers.name if rig.input.markers else None),
         "--wait", "30",
     )  # fmt: skip
-    watcher = threading.Thread(target=_stop_after, args=(player, stop), name="demo-watcher")
+    watcher = threading.Thread(
+        target=_stop_after, args=(player, stop, lambda: done == n_trials), name="demo-watcher"
+    )
     watcher.start()
     try:
         report = pipeline.run(stop, connect_timeout=30.0)
     finally:
         stop.set()
         time.sleep(0.5)  # the last message must reach the listener
+        pipeline.close()  # before the replay ends, lest its inlets take that for a loss
         for process in (player, listener):
             _end(process)
         watcher.join()
-        pipeline.close()
     for what, process in (("replay", player), ("listener", listener)):
         if process.returncode != 0:
             said = process.stderr.read().decode() if process.stderr else ""
@@ -177,9 +179,11 @@ def _start(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _stop_after(player: subprocess.Popen[bytes], stop: threading.Event) -> None:
-    """Stop the loop when the replay has ended, or not at all if the loop ends first."""
-    while player.poll() is None and not stop.is_set():
+def _stop_after(
+    player: subprocess.Popen[bytes], stop: threading.Event, complete: Callable[[], bool]
+) -> None:
+    """Stop the loop when all trials are published or the replay has ended."""
+    while player.poll() is None and not complete() and not stop.is_set():
         time.sleep(0.1)
     time.sleep(0.2)
     stop.set()
@@ -239,7 +243,9 @@ def _at_centres(recording: Recording, batch: WindowBatch) -> NDArray[np.float64]
     true = recording.series["latents"]
     n_bins = batch.counts.shape[1]
     times = batch.starts[:, None] + batch.bin_width * (np.arange(n_bins) + 0.5)
-    return np.stack([np.interp(times, true.times, v) for v in true.values.T], axis=-1)
+    # The nearest sample, not one between two: the next trial begins somewhere else.
+    nearest = np.searchsorted(0.5 * (true.times[1:] + true.times[:-1]), times)
+    return true.values[nearest].astype(np.float64)
 
 
 def _read_out(factors: NDArray[np.float32], latents: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -50,7 +50,6 @@ class Heard:
         with path.open("wb") as file:
             np.savez_compressed(
                 file,
-                allow_pickle=False,
                 factors=self.factors,
                 stamps=self.stamps,
                 received=self.received,

@@ -145,4 +145,4 @@ def save_latents(path: Path, latents: Latents, batch: WindowBatch | None, model:
     }
     # Through a file object, so that the name is kept as given.
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)

@@ -117,7 +117,7 @@ class LoopSettings(_Settings):
 
     poll: float = Field(default=0.0005, gt=0, le=0.1)
     """Longest sleep of the acquisition between two looks at the inlets, seconds."""
-    queue: int = Field(default=8, ge=1, le=1024)
+    queue: int = Field(default=64, ge=1, le=1024)
     """Windows that may wait for the engine; when full, the oldest is dropped and counted."""
     deadline: float = Field(default=0.05, gt=0)
     """Seconds from the end of a window to its factors pushed; later is counted as a miss."""

@@ -34,7 +34,9 @@ class FakeSpikes:
             return NO_SPIKES
         chunk = self.chunks.popleft()
         self.n_pulled = max(1, len(chunk.times))
-        self.last_stamp = max([self.last_stamp, *chunk.times.tolist()])
+        bins = self.source_bins
+        to_end = 0.5 * bins.width if bins else 0.0  # counts come at their bin's centre
+        self.last_stamp = max([self.last_stamp, *(chunk.times + to_end).tolist()])
         return chunk
 
 
@@ -195,10 +197,9 @@ def test_bins_are_put_on_those_of_a_source_of_counts():
     # Bins of the source end at 1.0032, 1.0132...: entries come at their centres.
     for k in range(5):
         world.spikes.push(1.0032 + 0.01 * k - 0.005)
-        world.spikes.last_stamp = 1.0032 + 0.01 * k
         world.spikes.chunks[-1] = world.spikes.chunks[-1]._replace(counts=np.array([k], np.int32))
     given_ = [w for now in np.arange(1.01, 1.1, 0.005) for w in world.at(float(now))]
-    assert given_[0][1] == [1, 2, 3, 4]
+    assert given_[0][1] == [0, 1, 2, 3]
     assert given_[0][0] % 0.01 == pytest.approx(0.0032, abs=1e-6)
 
 

@@ -82,9 +82,16 @@ def test_a_grid_that_float64_cannot_hold_is_refused(origin, width):
 @given(st.floats(-100, 100), st.floats(0, 0.02), st.sampled_from([0.001, 0.005, 0.01]))
 def test_snapping_moves_the_origin_to_the_nearest_source_edge(origin, phase, source):
     snapped = BinGrid(origin, 0.01).snapped(phase, source)
-    assert abs(snapped.origin - origin) <= source / 2 + 1e-9
+    assert abs(snapped.origin - origin) <= 0.501 * source + 1e-9
     steps = (snapped.origin - phase) / source
     assert steps == pytest.approx(round(steps), abs=1e-6)
+
+
+@given(st.floats(-1e6, 1e6))
+def test_an_origin_in_the_midst_of_a_source_bin_goes_to_the_earlier_edge(shift):
+    """However the sums that put it there were rounded, so that a replay is cut as offline."""
+    snapped = BinGrid(4.565 + shift, 0.01).snapped(shift, 0.01)
+    assert snapped.origin == pytest.approx(4.56 + shift, abs=1e-6)
 
 
 EVENTS = st.lists(

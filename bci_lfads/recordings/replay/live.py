@@ -18,6 +18,7 @@ from bci_lfads.recordings.replay.replayer import Replayer, ReplayProgress, Repla
 from bci_lfads.recordings.replay.schedule import Format
 from bci_lfads.streams.sources import MarkerSource, SpikeSource
 
+_SETTLE = 1.0  # seconds after a consumer came, for it to measure the clocks and begin its bins
 _DRAIN = 1.0  # seconds for which the streams stay after the end, so that nothing is cut off
 
 
@@ -129,6 +130,8 @@ def replay(
         for name, source in ((spikes, spike_source), (markers, marker_source)):
             if wait > 0 and source is not None and not source.wait_for_consumer(wait):
                 raise StreamError(f"no one listens to '{name}' after {wait:g} s")
+        if wait > 0:
+            time.sleep(_SETTLE)
         progress = StatusFollower(follow) if speed == "max" and follow else None
         replayer = Replayer(
             recording, spike_source, marker_source, form=form, bin_width=width, speed=speed,
@@ -184,6 +187,8 @@ def replay_blocks(
     try:
         if wait > 0 and not spike_source.wait_for_consumer(wait):
             raise StreamError(f"no one listens to '{spikes}' after {wait:g} s")
+        if wait > 0:
+            time.sleep(_SETTLE)
         shift = pylsl.local_clock() + 0.1 - first
         with ThreadPoolExecutor(1, "simulation") as pool:
             while not control.stopped:
