@@ -191,9 +191,10 @@ class Pipeline:
             if slot is not None:
                 self._process(slot)
             if self._clock() >= self._next_status:
-                self._publish_status(*self._condition(), trial=None)
+                self._publish_status(*self.condition(), trial=None)
 
-    def _condition(self) -> tuple[str, str]:
+    def condition(self) -> tuple[str, str]:
+        """Return the state and, unless it is ``running``, the reason in words."""
         for what, inlet in (("spikes", self._spikes), ("markers", self._markers)):
             if inlet is not None and inlet.state != "open":
                 return inlet.state, f"{what}: {inlet.reason}"
@@ -225,7 +226,7 @@ class Pipeline:
         finally:
             self._slots.done(slot)
         if not self._hop:
-            self._publish_status(*self._condition(), trial=slot)
+            self._publish_status(*self.condition(), trial=slot)
         if self._on_window is not None:
             self._on_window(slot)
 
