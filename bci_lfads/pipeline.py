@@ -142,22 +142,27 @@ class Pipeline:
         if self._markers is not None:
             self._markers.open(connect_timeout)
         self._warm_up()
-        failure: list[BaseException] = []
+        failures: list[tuple[str, BaseException]] = []
         thread = threading.Thread(
-            target=_guarded(self._acquisition.run, failure, stop), name="acquisition", args=(stop,)
+            target=_guarded(self._acquisition.run, failures, stop), name="acquisition"
         )
         thread.start()
         try:
             self._serve(stop)
+            stop.set()
+            thread.join()
+            while (slot := self._slots.get(0.0)) is not None:  # what was closed in the last moment
+                self._process(slot)
+        except BaseException as error:
+            failures.append(("inference", error))
         finally:
             stop.set()
             thread.join()
-        while (slot := self._slots.get(0.0)) is not None:  # what was closed in the last moment
-            self._process(slot)
-        reason = f"acquisition failed: {failure[0]!r}" if failure else "asked to stop"
-        status = self._publish_status("stopped", reason, trial=None)
-        if failure:
-            raise failure[0]
+        if failures:
+            what, failure = failures[0]
+            self._publish_status("stopped", f"{what} failed: {failure!r}", trial=None)
+            raise failure
+        status = self._publish_status("stopped", "asked to stop", trial=None)
         return RunReport(
             status,
             self._latencies.engine.percentiles(),
@@ -297,16 +302,18 @@ def _finite(value: float) -> float | None:
 
 
 def _guarded(
-    run: Callable[[threading.Event], None], failure: list[BaseException], stop: threading.Event
-) -> Callable[[threading.Event], None]:
-    """Wrap a thread's body so that its failure stops the run and is raised by it."""
+    run: Callable[[threading.Event], None],
+    failures: list[tuple[str, BaseException]],
+    stop: threading.Event,
+) -> Callable[[], None]:
+    """Wrap the acquisition's thread so that its failure stops the run and is raised by it."""
 
-    def body(event: threading.Event) -> None:
+    def body() -> None:
         try:
-            run(event)
+            run(stop)
         except BaseException as error:
             log.exception("acquisition failed")
-            failure.append(error)
+            failures.append(("acquisition", error))
             stop.set()
 
     return body
@@ -375,6 +382,7 @@ def open_pipeline(
             number_format=engine.info.numeric_format,
             input_source=describe(asked.properties()),
             rates=rig.output.rates,
+            clock=asked.clock,
         )
     )
     return Pipeline(

@@ -1,55 +1,15 @@
 """The acquisition with inlets and a clock that the test drives: no network."""
 
-import math
-from collections import deque
-
 import numpy as np
 import pytest
+from fakes import FakeMarkers, FakeSpikes
 
 from bci_lfads.acquisition import Acquisition
 from bci_lfads.slots import SlotQueue
-from bci_lfads.streams.chunks import NO_MARKERS, NO_SPIKES, MarkerChunk, SpikeChunk
 from bci_lfads.streams.decoders import SourceBins
 from bci_lfads.windows import SlidingWindows, TrialWindows
 
 HOLD_OFF = 0.005
-
-
-class FakeSpikes:
-    def __init__(self) -> None:
-        self.chunks: deque[SpikeChunk] = deque()
-        self.state, self.opened_at = "open", 0.0
-        self.last_stamp, self.n_pulled = -math.inf, 0
-        self.source_bins = None
-
-    def push(self, *times, unit=0):
-        n = len(times)
-        self.chunks.append(
-            SpikeChunk(np.array(times, float), np.full(n, unit, np.int32), np.ones(n, np.int32))
-        )
-
-    def pull(self) -> SpikeChunk:
-        if self.state != "open" or not self.chunks:
-            self.n_pulled = 0
-            return NO_SPIKES
-        chunk = self.chunks.popleft()
-        self.n_pulled = max(1, len(chunk.times))
-        bins = self.source_bins
-        to_end = 0.5 * bins.width if bins else 0.0  # counts come at their bin's centre
-        self.last_stamp = max([self.last_stamp, *(chunk.times + to_end).tolist()])
-        return chunk
-
-
-class FakeMarkers:
-    def __init__(self) -> None:
-        self.waiting: list[tuple[float, str]] = []
-
-    def pull(self) -> MarkerChunk:
-        if not self.waiting:
-            return NO_MARKERS
-        times, labels = zip(*self.waiting, strict=True)
-        self.waiting = []
-        return MarkerChunk(np.array(times, float), labels)
 
 
 class World:
@@ -86,7 +46,7 @@ class World:
 def test_a_trial_is_closed_by_the_clock_after_the_hold_off():
     world = World()
     world.at(1.0)
-    world.markers.waiting = [(1.0, "go")]
+    world.markers.waiting.extend([(1.0, "go")])
     world.spikes.push(1.001, 1.012, 1.0395)
     assert world.at(1.0399) == []
     assert world.at(1.0449) == []
@@ -96,13 +56,13 @@ def test_a_trial_is_closed_by_the_clock_after_the_hold_off():
 def test_silence_is_no_loss():
     world = World()
     world.at(1.0)
-    world.markers.waiting = [(1.0, "go")]
+    world.markers.waiting.extend([(1.0, "go")])
     assert world.at(1.1) == [(1.0, [0, 0, 0, 0])]
 
 
 def test_a_stream_clock_is_moved_by_stamps_not_by_time():
     world = World(stream=True)
-    world.markers.waiting = [(50.0, "recording/start"), (50.0, "go")]
+    world.markers.waiting.extend([(50.0, "recording/start"), (50.0, "go")])
     world.spikes.push(50.001)
     assert world.at(1.0) == []
     assert world.at(1.19) == []
@@ -112,10 +72,10 @@ def test_a_stream_clock_is_moved_by_stamps_not_by_time():
 
 def test_a_silent_stream_clock_is_moved_by_markers():
     world = World(stream=True)
-    world.markers.waiting = [(50.0, "go")]
+    world.markers.waiting.extend([(50.0, "go")])
     world.spikes.push(50.001)
     world.at(1.0)
-    world.markers.waiting = [(60.0, "recording/stop")]
+    world.markers.waiting.extend([(60.0, "recording/stop")])
     assert world.at(1.1) == []
     assert world.at(1.3) == [(50.0, [1, 0, 0, 0])]
 
@@ -125,14 +85,14 @@ def test_spikes_of_a_stream_clock_wait_for_the_first_marker():
     world = World(stream=True)
     world.spikes.push(50.003, 50.1)
     assert world.at(0.5) == []
-    world.markers.waiting = [(50.0, "go")]
+    world.markers.waiting.extend([(50.0, "go")])
     assert world.at(0.6) == [(50.0, [1, 0, 0, 0])]
 
 
 def test_a_lost_source_stops_the_watermark_and_its_trial_is_not_published():
     world = World()
     world.at(1.0)
-    world.markers.waiting = [(1.0, "go")]
+    world.markers.waiting.extend([(1.0, "go")])
     world.spikes.push(1.005)
     world.at(1.01)
     world.spikes.state = "waiting"
@@ -141,7 +101,7 @@ def test_a_lost_source_stops_the_watermark_and_its_trial_is_not_published():
     world.spikes.state, world.spikes.opened_at = "open", 1.6
     assert world.at(1.61) == []
     assert world.acquisition.truncated_dropped == 1
-    world.markers.waiting = [(1.7, "go")]
+    world.markers.waiting.extend([(1.7, "go")])
     world.spikes.push(1.701)
     assert world.at(1.75) == [(1.7, [1, 0, 0, 0])]
 
@@ -149,7 +109,7 @@ def test_a_lost_source_stops_the_watermark_and_its_trial_is_not_published():
 def test_a_truncated_trial_is_published_where_that_is_asked_for():
     world = World(keep=True)
     world.at(1.0)
-    world.markers.waiting = [(1.0, "go")]
+    world.markers.waiting.extend([(1.0, "go")])
     world.spikes.push(1.005)
     world.at(1.01)
     world.spikes.state = "waiting"
@@ -160,13 +120,13 @@ def test_a_truncated_trial_is_published_where_that_is_asked_for():
 
 def test_a_stream_clock_may_go_back_when_its_source_comes_back():
     world = World(stream=True)
-    world.markers.waiting = [(500.0, "go")]
+    world.markers.waiting.extend([(500.0, "go")])
     world.spikes.push(500.001, 500.1)
     assert world.at(1.0) == [(500.0, [1, 0, 0, 0])]
     world.spikes.state = "waiting"
     world.at(2.0)
     world.spikes.state, world.spikes.opened_at = "open", 3.0
-    world.markers.waiting = [(3.1, "go")]
+    world.markers.waiting.extend([(3.1, "go")])
     world.spikes.push(3.112, 3.2)
     assert world.at(3.2) == [(3.1, [0, 1, 0, 0])]
     counters = world.acquisition.windows.counters
@@ -178,7 +138,7 @@ def test_trials_are_numbered_on_after_a_stream_clock_began_anew():
     world = World(stream=True)
     for number, start in enumerate((500.0, 3.0)):
         world.spikes.state, world.spikes.opened_at = "open", world.now
-        world.markers.waiting = [(start, "go")]
+        world.markers.waiting.extend([(start, "go")])
         world.spikes.push(start + 0.1)
         world.now += 0.1
         world.acquisition.step()
@@ -206,7 +166,7 @@ def test_bins_are_put_on_those_of_a_source_of_counts():
 def test_in_a_flood_windows_close_as_far_as_spikes_are_in():
     world = World()
     world.at(1.0)
-    world.markers.waiting = [(1.0, "go")]
+    world.markers.waiting.extend([(1.0, "go")])
     for k in range(100):
         world.spikes.push(1.0 + 0.001 * k)
     world.now = 2.0

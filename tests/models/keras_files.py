@@ -1,4 +1,4 @@
-"""Writes Keras files of the published model's layers, small and random, for the importer's tests."""
+"""Writes small random Keras files of the published model's layers, for the importer's tests."""
 
 import copy
 import json

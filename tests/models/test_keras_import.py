@@ -134,7 +134,7 @@ def test_options(tmp_path):
     assert str(tmp_path) not in str(model.provenance)
     with pytest.raises(ModelError, match="2 unit labels for 7"):
         import_model(path, unit_labels=("a", "b"))
-    with pytest.raises(ModelError, match="bin width is 0.0"):
+    with pytest.raises(ModelError, match=r"bin width is 0\.0"):
         import_model(path, 0.0)
 
 
