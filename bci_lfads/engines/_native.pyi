@@ -6,11 +6,44 @@ from numpy.typing import NDArray
 MAXIMA: dict[str, int]
 """Largest sizes that this build takes, by the names of `LfadsSpec`."""
 IMAGE_VERSION: int
-INSTRUCTION_SET: str
-"""What the kernel was compiled for and runs with here: ``avx512``, ``avx2`` or ``portable``."""
+PATHS: tuple[str, ...]
+"""Ways to compute the same integers that this processor can take, the fastest first."""
+
+def instruction_rates(path: str, weight_bytes: int, seconds: float = 0.02) -> tuple[float, float]:
+    """Return how many vector instructions a second this CPU does at most on a path.
+
+    Parameters
+    ----------
+    path
+        Any but ``portable``.
+    weight_bytes
+        What the weights of the products take: from which cache they come.
+    seconds
+        How long to look for the best of each.
+
+    Returns
+    -------
+    dots, fmas
+        Products of weights with an input (two columns for each 32-bit lane), and float64
+        multiply-adds.
+    """
 
 class Kernel:
-    """One loaded model. Calls release the GIL and may run in several threads at once.
+    """One loaded model. Calls release the GIL; `infer` serves one thread at a time.
+
+    Parameters
+    ----------
+    image
+        As `bci_lfads.models.image.pack_image` makes it.
+    path
+        One of `PATHS`, or ``auto`` for the fastest.
+    hop
+        Bins by which windows move on: what a window shares with the last one is not computed
+        again. 0 where they have nothing in common.
+    n_threads
+        2 or more for a second thread that helps with a window.
+    patience
+        Seconds for which that thread looks out for the next window before it sleeps.
 
     Arrays must be C-contiguous, of exactly these types and of the model's shapes; nothing is
     converted or copied.
@@ -23,7 +56,14 @@ class Kernel:
         If an array has another type, layout or number of dimensions.
     """
 
-    def __init__(self, image: NDArray[np.uint32]) -> None: ...
+    def __init__(
+        self,
+        image: NDArray[np.uint32],
+        path: str = "auto",
+        hop: int = 0,
+        n_threads: int = 1,
+        patience: float = 200e-6,
+    ) -> None: ...
     def infer(
         self,
         counts: NDArray[np.uint8],
@@ -45,3 +85,6 @@ class Kernel:
     ) -> None: ...
     @property
     def image_words(self) -> int: ...
+    @property
+    def path(self) -> str:
+        """What computes: ``portable`` too where the model's sums do not fit the vectors."""

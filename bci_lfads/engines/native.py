@@ -1,7 +1,8 @@
-"""The fixed-point kernel of fpga/, compiled for this CPU: the integers that a card computes."""
+"""The fixed-point kernel on this CPU: the integers that a card computes."""
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,8 +42,19 @@ class NativeEngine:
     ----------
     model
         The model; its fixed-point part is what runs.
+    path
+        How to compute: a name in ``_native.PATHS``, or ``auto`` for the fastest. All give the
+        same integers.
+    hop
+        Bins by which the windows given to `infer` move on, if they do: what one shares with the
+        last is not computed again. Windows that share nothing are as right, and cost as before.
     n_threads
-        Threads of `infer_batch`; `infer` uses the caller's alone.
+        2 for a second thread that helps `infer`. It looks out for work for `patience` seconds
+        after each window, then sleeps; only windows that come sooner are faster by it.
+    patience
+        Seconds.
+    batch_threads
+        Threads of `infer_batch`; default: as many as this process has processors.
 
     Raises
     ------
@@ -52,9 +64,19 @@ class NativeEngine:
         If the kernel was not built or refuses the model.
     """
 
-    def __init__(self, model: FixedPointModel, *, n_threads: int = 1) -> None:
-        if n_threads < 1:
-            raise EngineError(f"n_threads must be 1 or more, got {n_threads}")
+    def __init__(
+        self,
+        model: FixedPointModel,
+        *,
+        path: str = "auto",
+        hop: int | None = None,
+        n_threads: int = 1,
+        patience: float = 200e-6,
+        batch_threads: int | None = None,
+    ) -> None:
+        for what, threads in (("n_threads", n_threads), ("batch_threads", batch_threads)):
+            if threads is not None and threads < 1:
+                raise EngineError(f"{what} must be 1 or more, got {threads}")
         try:
             from bci_lfads.engines import _native
         except ImportError as error:
@@ -65,13 +87,13 @@ class NativeEngine:
         spec = model.spec
         image = pack_image(spec, model.fixed, _native.MAXIMA)
         try:
-            self._kernel: Kernel | None = _native.Kernel(image)
+            self._kernel: Kernel | None = _native.Kernel(image, path, hop or 0, n_threads, patience)
         except ValueError as error:
             raise EngineError(f"the kernel refuses model {model.hash[:12]}: {error}") from error
-        self._n_threads = n_threads
+        self._batch_threads = batch_threads or _processors()
         self._info = EngineInfo(
             name="native",
-            device=f"cpu ({_native.INSTRUCTION_SET})",
+            device=f"cpu ({self._kernel.path})",
             numeric_format="int16",
             model_hash=model.hash,
             n_bins=spec.n_bins,
@@ -140,7 +162,7 @@ class NativeEngine:
             np.empty((*lead, info.n_units), np.float32) if log_rates else None,
         )
         kernel.infer_batch(
-            np.ascontiguousarray(counts), out.factors, out.log_rates, self._n_threads
+            np.ascontiguousarray(counts), out.factors, out.log_rates, self._batch_threads
         )
         return out
 
@@ -179,3 +201,9 @@ class NativeEngine:
             f"{(info.n_bins_out, info.n_factors)} and {(info.n_bins_out, info.n_units)}, "
             f"and contiguous counts; got {found}"
         )
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
