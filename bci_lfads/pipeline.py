@@ -367,8 +367,9 @@ def open_pipeline(
     """
     model = model or Model.load(rig.model)
     check_fit(rig, model)
-    engine = open_engine(rig.engine, model)
     spec, asked = model.spec, rig.input.spikes
+    hop = rig.window.hop if isinstance(rig.window, SlidingSettings) else None
+    engine = open_engine(rig.engine, model, hop=hop)
     outlets = Outlets(
         OutletSettings(
             rig=rig.name,
@@ -376,7 +377,7 @@ def open_pipeline(
             n_factors=spec.n_factors,
             bin_width=model.bin_width,
             n_bins=spec.n_bins_out,
-            hop=rig.window.hop if isinstance(rig.window, SlidingSettings) else None,
+            hop=hop,
             model_hash=model.hash,
             engine=rig.engine,
             number_format=engine.info.numeric_format,

@@ -19,7 +19,7 @@ __all__ = ["ENGINES", "available_engines", "open_engine"]
 ENGINES = ("native", "torch", "fpga")
 
 
-def open_engine(name: str, model: Model, **options: Any) -> Engine:
+def open_engine(name: str, model: Model, *, hop: int | None = None, **options: Any) -> Engine:
     """Open an engine on a model.
 
     Parameters
@@ -28,6 +28,9 @@ def open_engine(name: str, model: Model, **options: Any) -> Engine:
         One of `ENGINES`.
     model
         The model.
+    hop
+        Bins by which the windows move on, where they are a sliding window's: an engine that can
+        does not compute again what two windows share. The factors are the same.
     options
         Of the engine's constructor.
 
@@ -41,7 +44,7 @@ def open_engine(name: str, model: Model, **options: Any) -> Engine:
     if name == "native":
         from bci_lfads.engines.native import NativeEngine
 
-        return NativeEngine(model, **options)
+        return NativeEngine(model, hop=hop, **options)
     if name == "torch":
         if reason := _missing_torch():
             raise EngineError(reason)
