@@ -48,7 +48,12 @@ struct Avx2 {
         const I all = _mm256_srai_epi32(sign, 31);
         return _mm256_sub_epi32(_mm256_xor_si256(v, all), all);
     }
-    static I lookup(const int32_t* t, I i) { return _mm256_i32gather_epi32(t, i, 4); }
+    // Entries of a table of 64.
+    template <int K> static void lookup(const int32_t* t, const I (&i)[K], I (&found)[K]) {
+        for (int k = 0; k < K; ++k) {
+            found[k] = _mm256_i32gather_epi32(t, i[k], 4);
+        }
+    }
     static int find_fired(const uint8_t* counts, int n_units, uint8_t* row, int32_t* pair,
                           int32_t* both) {
         return find_fired_by_words(counts, n_units, row, pair, both);

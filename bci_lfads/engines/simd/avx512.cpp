@@ -43,12 +43,17 @@ struct Avx512 {
         return _mm512_mask_sub_epi32(v, _mm512_movepi32_mask(sign), zero(), v);
     }
     // Entries of a table of 64.
-    static I lookup(const int32_t* t, I i) {
-        const I first =
-            _mm512_permutex2var_epi32(_mm512_loadu_si512(t), i, _mm512_loadu_si512(t + 16));
-        const I second =
-            _mm512_permutex2var_epi32(_mm512_loadu_si512(t + 32), i, _mm512_loadu_si512(t + 48));
-        return _mm512_mask_blend_epi32(_mm512_test_epi32_mask(i, set(32)), first, second);
+    template <int K> static void lookup(const int32_t* t, const I (&i)[K], I (&found)[K]) {
+        const I t0 = _mm512_loadu_si512(t);
+        const I t1 = _mm512_loadu_si512(t + 16);
+        const I t2 = _mm512_loadu_si512(t + 32);
+        const I t3 = _mm512_loadu_si512(t + 48);
+        for (int k = 0; k < K; ++k) {
+            const I first = _mm512_permutex2var_epi32(t0, i[k], t1);
+            const I second = _mm512_permutex2var_epi32(t2, i[k], t3);
+            found[k] =
+                _mm512_mask_blend_epi32(_mm512_test_epi32_mask(i[k], set(32)), first, second);
+        }
     }
     static int find_fired(const uint8_t* counts, int n_units, uint8_t*, int32_t* pair,
                           int32_t* both) {

@@ -50,11 +50,14 @@ struct Neon {
         const I all = vshrq_n_s32(sign, 31);
         return vsubq_s32(veorq_s32(v, all), all);
     }
-    static I lookup(const int32_t* t, I i) {
-        int32_t at[4];
-        vst1q_s32(at, i);
-        const int32_t found[4] = {t[at[0]], t[at[1]], t[at[2]], t[at[3]]};
-        return vld1q_s32(found);
+    // Entries of a table of 64.
+    template <int K> static void lookup(const int32_t* t, const I (&i)[K], I (&found)[K]) {
+        for (int k = 0; k < K; ++k) {
+            int32_t at[L];
+            vst1q_s32(at, i[k]);
+            const int32_t entries[L] = {t[at[0]], t[at[1]], t[at[2]], t[at[3]]};
+            found[k] = vld1q_s32(entries);
+        }
     }
     static int find_fired(const uint8_t* counts, int n_units, uint8_t* row, int32_t* pair,
                           int32_t* both) {

@@ -21,7 +21,7 @@ Scratch::Scratch(const Plan& plan) {
         inputs[side].resize(bins * 3 * size(encoder));
         Workplace& w = work[side];
         w.sums.resize(3 * most);
-        w.candidate.resize(most);
+        w.update.resize(most);
         w.state_values.resize(most);
         w.state.resize(most);
         w.reset_state.resize(most);

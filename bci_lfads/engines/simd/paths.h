@@ -10,7 +10,7 @@ namespace simd {
 
 // What a recurrence works on.
 struct Workplace {
-    Buffer<double> sums, candidate, state_values;
+    Buffer<double> sums, update, state_values;
     Buffer<int16_t> state, reset_state, high_bytes, low_bytes;
 };
 

@@ -80,7 +80,7 @@ bool make_gru(GruPlan& plan, const lfads::Gru& gru, int size, bool reset_before,
         pack(plan.gates, map, height, {GATE_R, GATE_Z}, size);
         pack(plan.candidate, map, height, {GATE_N}, size);
     } else {
-        pack(plan.gates, map, height, {GATE_R, GATE_N, GATE_Z}, size);
+        pack(plan.gates, map, height, {GATE_R, GATE_Z, GATE_N}, size);
     }
     const Matrix& last = reset_before ? plan.candidate : plan.gates;
     if (!plan.gates.wide() || !last.wide()) {
@@ -107,9 +107,13 @@ bool make_gru(GruPlan& plan, const lfads::Gru& gru, int size, bool reset_before,
     plan.gate_input_max = saturating((gate_sum + gate_end) * power(-gru.gate_input_left) + 1);
     plan.candidate_input_max =
         saturating((candidate_sum + candidate_end) * power(-gru.candidate_input_left) + 1);
-    return (plan.gate_input_max + 1.0) * power(gru.gate_input_left) + gate_sum < EXACT &&
-           (plan.candidate_input_max + 1.0) * power(gru.candidate_input_left) + candidate_sum <
-               EXACT;
+    const double gate_most = (plan.gate_input_max + 1.0) * power(gru.gate_input_left) + gate_sum;
+    const double candidate_most =
+        (plan.candidate_input_max + 1.0) * power(gru.candidate_input_left) + candidate_sum;
+    // The table takes its arguments as 32-bit integers.
+    const bool fits_table =
+        gate_most * gate_unit < INT32_MAX && candidate_most * candidate_unit < INT32_MAX;
+    return gate_most < EXACT && candidate_most < EXACT && (!smooth || fits_table);
 }
 
 bool make_encoder(EncoderPlan& plan, const lfads::Encoder& encoder, const lfads::Banks& banks,

@@ -66,7 +66,7 @@ struct GruPlan {
     int size = 0;
     int padded = 0;
     bool reset_before = false;
-    // Rows r, n, z in the reset-after form; r, z in the reset-before form, whose n is candidate.
+    // Rows r, z, n in the reset-after form; r, z in the reset-before form, whose n is candidate.
     Matrix gates;
     Matrix candidate;
     // From an input or recurrent part to the unit in which an activation's argument is rounded.

@@ -155,37 +155,55 @@ template <class V> struct Window {
         }
     }
 
-    // Point 15 before clamping, from an argument that is rounded here to the table's point.
-    static I table(Both x) {
-        const D limit = V::set_double(lfads::TANH_LIMIT);
-        const I v = narrow(clamp(x, V::negative(limit), limit));
-        const I m = V::absolute(v);
-        const I piece = V::template shift_right<lfads::TANH_PIECE_BITS>(m);
-        const I d = V::bit_and(m, V::set((1 << lfads::TANH_PIECE_BITS) - 1));
-        const I c2 = V::lookup(lfads::TANH_C2, piece);
-        const I inner = V::add(V::lookup(lfads::TANH_C1, piece),
-                               V::template shift_right<lfads::TANH_K2>(V::multiply(d, c2)));
-        const I rise = V::template multiply_shift<lfads::TANH_K1>(d, inner); // of 34 bits
-        I y = V::add(V::lookup(lfads::TANH_C0, piece), rise);
-        y = V::min_int(V::max_int(y, V::zero()), V::set(1 << lfads::TANH_POINT));
-        const I odd = V::bit_and(V::template shift_right<5>(y), V::set(1));
-        const I rounded = V::template shift_right<5>(V::add(V::add(y, V::set(15)), odd));
-        return V::with_sign(rounded, v);
-    }
-
-    // Point 15, -32768 to 32767: a candidate, or a gate (point 16) less 32768.
-    template <bool SMOOTH> static Both activation(Both x) {
-        if constexpr (SMOOTH) {
-            return widen(V::min_int(table(x), V::set(32767)));
-        } else {
-            return nearest(clamp(x, V::set_double(-32768.0), V::set_double(32767.0)));
+    // Point 15 before clamping, from an argument that is rounded here to the table's point; a plan
+    // says that it fits 32 bits. The table's values need no clamping: for no argument do they
+    // leave what rounds to 0..2^15.
+    template <int K> static void table(Both (&x)[K]) {
+        I v[K], piece[K], d[K], y[K];
+        for (int k = 0; k < K; ++k) {
+            v[k] = narrow(x[k]);
+            const I m = V::min_int(V::absolute(v[k]), V::set(lfads::TANH_LIMIT));
+            piece[k] = V::template shift_right<lfads::TANH_PIECE_BITS>(m);
+            d[k] = V::bit_and(m, V::set((1 << lfads::TANH_PIECE_BITS) - 1));
+        }
+        // One coefficient of all, then the next: a table is fetched once.
+        const auto lookup = [&](const int32_t* coefficients) { V::lookup(coefficients, piece, y); };
+        I inner[K];
+        lookup(lfads::TANH_C2);
+        for (int k = 0; k < K; ++k) {
+            inner[k] = V::template shift_right<lfads::TANH_K2>(V::multiply(d[k], y[k]));
+        }
+        lookup(lfads::TANH_C1);
+        for (int k = 0; k < K; ++k) { // of 34 bits
+            inner[k] = V::template multiply_shift<lfads::TANH_K1>(d[k], V::add(inner[k], y[k]));
+        }
+        lookup(lfads::TANH_C0);
+        for (int k = 0; k < K; ++k) {
+            const I sum = V::add(inner[k], y[k]);
+            const I odd = V::bit_and(V::template shift_right<5>(sum), V::set(1));
+            const I rounded = V::template shift_right<5>(V::add(V::add(sum, V::set(15)), odd));
+            x[k] = widen(V::min_int(V::with_sign(rounded, v[k]), V::set(32767)));
         }
     }
 
-    // A gate as a fraction: point 16, 0 to 65535, times 2^-16.
-    template <bool SMOOTH> static Both gate(Both x) {
+    // Point 15, -32768 to 32767: a candidate, or a gate (point 16) less 32768.
+    template <bool SMOOTH, int K> static void activation(Both (&x)[K]) {
+        if constexpr (SMOOTH) {
+            table(x);
+        } else {
+            for (Both& v : x) {
+                v = nearest(clamp(v, V::set_double(-32768.0), V::set_double(32767.0)));
+            }
+        }
+    }
+
+    // Gates as fractions: point 16, 0 to 65535, times 2^-16.
+    template <bool SMOOTH, int K> static void gate(Both (&x)[K]) {
         const D half = V::set_double(0.5);
-        return fma(activation<SMOOTH>(x), V::set_double(1.0 / 65536), {half, half});
+        activation<SMOOTH>(x);
+        for (Both& v : x) {
+            v = fma(v, V::set_double(1.0 / 65536), {half, half});
+        }
     }
 
     // Input parts in units of rounding: of a bin, or the generator's constants.
@@ -212,46 +230,63 @@ template <class V> struct Window {
                      Workplace& s) {
         const int n = g.padded;
         double* c = s.sums.data();
-        double* candidate = s.candidate.data();
+        double* update = s.update.data();
         const D by_gate = V::set_double(g.gate_recurrent);
         const D by_candidate = V::set_double(g.candidate_recurrent);
         const D by_reset = V::set_double(65536 * g.candidate_recurrent);
-        const double* c_z;
-        if (g.reset_before) {
-            c_z = c + n;
-            product(g.gates, 0, 2 * n, h.integers, narrow_sums, s, c);
-            for (int j = 0; j < n; j += L) {
-                const Both r = gate<SMOOTH>(fma(load(c + j), by_gate, input.gate_part(n + j)));
-                V::store_halves(s.reset_state.data() + j, narrow(times(r, load(h.values + j))));
-            }
-            double* c_n = c + 2 * n;
-            product(g.candidate, 0, n, s.reset_state.data(), narrow_sums, s, c_n);
-            for (int j = 0; j < n; j += L) {
-                const Both x = fma(load(c_n + j), by_candidate, input.candidate_part(2 * n + j));
-                store(candidate + j, activation<SMOOTH>(x));
-            }
-        } else {
-            const double* c_n = c + n;
-            c_z = c + 2 * n;
-            // The sums of z do not wait for r and n.
-            product(g.gates, 0, 3 * n, h.integers, narrow_sums, s, c);
-            for (int j = 0; j < n; j += L) {
-                const Both r = gate<SMOOTH>(fma(load(c + j), by_gate, input.gate_part(n + j)));
-                const Both part = times(load(c_n + j), by_reset);
-                const Both x = fma(r, part, input.candidate_part(2 * n + j));
-                store(candidate + j, activation<SMOOTH>(x));
-            }
-        }
         const D to_state = V::set_double(g.candidate_to_state);
         const D low = V::set_double(g.low);
         const D high = V::set_double(g.high);
-        for (int j = 0; j < n; j += L) {
-            const Both z = gate<SMOOTH>(fma(load(c_z + j), by_gate, input.gate_part(j)));
-            const Both nj = times(load(candidate + j), to_state);
-            const Both blend = fma(z, minus(load(h.values + j), nj), nj);
-            const Both limited = clamp(nearest(blend), low, high);
-            store(h.values + j, limited);
-            V::store_halves(next + j, narrow(limited));
+        const double* c_z = c + n;
+        const double* c_n = c + 2 * n;
+        // Gates first, so that no candidate waits alone.
+        if (g.reset_before) {
+            product(g.gates, 0, 2 * n, h.integers, narrow_sums, s, c);
+            for (int j = 0; j < n; j += L) {
+                Both rz[2] = {fma(load(c + j), by_gate, input.gate_part(n + j)),
+                              fma(load(c_z + j), by_gate, input.gate_part(j))};
+                gate<SMOOTH>(rz);
+                const Both q = times(rz[0], load(h.values + j));
+                V::store_halves(s.reset_state.data() + j, narrow(q));
+                store(update + j, rz[1]);
+            }
+            product(g.candidate, 0, n, s.reset_state.data(), narrow_sums, s, c + 2 * n);
+        } else {
+            product(g.gates, 0, 3 * n, h.integers, narrow_sums, s, c);
+            for (int j = 0; j < n; j += L) {
+                Both rz[2] = {fma(load(c + j), by_gate, input.gate_part(n + j)),
+                              fma(load(c_z + j), by_gate, input.gate_part(j))};
+                gate<SMOOTH>(rz);
+                store(c + j, rz[0]);
+                store(update + j, rz[1]);
+            }
+        }
+        const auto finish = [&](int j, auto& x) {
+            constexpr int K = sizeof x / sizeof x[0];
+            for (int k = 0; k < K; ++k) {
+                const int i = j + k * L;
+                const Both a = input.candidate_part(2 * n + i);
+                x[k] = g.reset_before ? fma(load(c_n + i), by_candidate, a)
+                                      : fma(load(c + i), times(load(c_n + i), by_reset), a);
+            }
+            activation<SMOOTH>(x);
+            for (int k = 0; k < K; ++k) {
+                const int i = j + k * L;
+                const Both nk = times(x[k], to_state);
+                const Both blend = fma(load(update + i), minus(load(h.values + i), nk), nk);
+                const Both limited = clamp(nearest(blend), low, high);
+                store(h.values + i, limited);
+                V::store_halves(next + i, narrow(limited));
+            }
+        };
+        int j = 0;
+        for (; j + 2 * L <= n; j += 2 * L) {
+            Both x[2];
+            finish(j, x);
+        }
+        if (j < n) {
+            Both x[1];
+            finish(j, x);
         }
     }
 
