@@ -97,7 +97,7 @@ def open_device(index: int = 0) -> Any:
         ) from error
     try:
         device = pyxrt.device(index)
-    except (RuntimeError, IndexError) as error:
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise EngineError(
             f"the Xilinx Runtime opens no card {index} ({error}); see what 'xbutil examine' lists, "
             "whether the card's shell is loaded, and whether setup.sh was sourced"

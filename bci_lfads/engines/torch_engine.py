@@ -53,21 +53,23 @@ class TorchEngine:
         Raises
         ------
         EngineError
-            If the counts are not the model's, or the engine is closed.
+            If the counts are not the model's, a buffer does not fit, or the engine is closed.
         """
         check_counts(self._info, counts)
         factors, log_rates = (v[0] for v in self._run(counts[None]))
         if out is None:
             return Latents(factors, log_rates)
-        try:
-            np.copyto(out.factors, factors)
-            if out.log_rates is not None:
-                np.copyto(out.log_rates, log_rates)
-        except (TypeError, ValueError) as error:
-            raise EngineError(
-                f"the torch engine writes float32 factors {factors.shape} and log-rates "
-                f"{log_rates.shape}; the buffers given do not fit: {error}"
-            ) from error
+        for name, given, value in (
+            ("factors", out.factors, factors), ("log_rates", out.log_rates, log_rates),
+        ):  # fmt: skip
+            if given is None:
+                continue
+            if given.dtype != np.float32 or given.shape != value.shape or not given.flags.writeable:
+                raise EngineError(
+                    f"the torch engine needs writeable float32 {name} of shape {value.shape}; got "
+                    f"{given.dtype} {given.shape}{'' if given.flags.writeable else ' read-only'}"
+                )
+            np.copyto(given, value)
         return out
 
     def infer_batch(self, counts: NDArray[np.uint8], *, log_rates: bool = True) -> Latents:
