@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import tokenize
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci_lfads.engines.base import Engine, Latents
-from bci_lfads.errors import RecordingError
+from bci_lfads.errors import RecordingError, StreamError
 from bci_lfads.models.model import Model
 from bci_lfads.pipeline import make_windows
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
+from bci_lfads.streams.unit_map import expand_units, some
 from bci_lfads.windows import SlidingWindows, WindowBatch, stack, windows_of
+
+log = logging.getLogger(__name__)
 
 _BATCH = 256  # windows a call, so that progress shows and memory stays small
 
@@ -27,12 +32,21 @@ def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
     Raises
     ------
     RecordingError
-        For another type or shape than the model's.
+        For another type or shape than the model's, or a file that is no array.
     """
     try:
-        counts = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RecordingError(f"{path} is not readable as an array: {error}") from error
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise RecordingError(f"{path} is no NumPy array; save one with numpy.save")
+            file.seek(0)
+            counts = np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (
+        EOFError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
+        tokenize.TokenError,
+    ) as error:  # fmt: skip
+        raise RecordingError(f"{path} is damaged or holds no plain array: {error}") from error
     expected = (model.spec.n_bins, model.spec.n_units)
     if counts.dtype != np.uint8 or counts.ndim != 3 or counts.shape[1:] != expected:
         raise RecordingError(
@@ -60,15 +74,16 @@ def cut(
         A rig's ``[window]``. Without it trials are aligned as the model was trained; a model
         without an alignment, or a recording without its markers, is cut side by side.
     unit_map
-        Model unit label = label in the recording, where they differ.
+        Model unit label = label in the recording, where they differ; patterns as in a rig's
+        ``[input.units]``.
 
     Raises
     ------
     RecordingError
-        If the recording lacks units of the model or gives no window.
+        If the recording lacks units of the model, two of them are mapped to one, or it gives no
+        window.
     """
-    unit_map = unit_map or {}
-    chosen = recording.select(tuple(unit_map.get(u, u) for u in model.unit_labels))
+    chosen = recording.select(_names(model, unit_map or {}))
     spec, width = model.spec, model.bin_width
     window = window or _as_trained(chosen, model)
     if window is None:
@@ -80,11 +95,30 @@ def cut(
     return stack(windows_of(chosen, make_windows(window, model, chosen.n_spikes + 1)))
 
 
+def _names(model: Model, unit_map: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what the model's units are called in the recording."""
+    try:
+        named = expand_units(model.unit_labels, unit_map)
+    except StreamError as error:
+        raise RecordingError(str(error)) from error
+    names = [named.get(unit, unit) for unit in model.unit_labels]
+    if len(set(names)) < len(names):
+        twice = [u for u, n in zip(model.unit_labels, names, strict=True) if names.count(n) > 1]
+        raise RecordingError(
+            f"[input.units] gives one and the same unit to {some(twice)}; map each to its own"
+        )
+    return tuple(names)
+
+
 def _as_trained(recording: Recording, model: Model) -> TrialSettings | None:
     trained = model.alignment
     if trained is None:
         return None
     if not any(fnmatchcase(label, trained.start) for label in recording.markers.labels):
+        log.warning(
+            "%s has no marker '%s', with which the model's trials start: cut side by side",
+            recording.name or "the recording", trained.start,
+        )  # fmt: skip
         return None
     return TrialSettings(
         mode="trials", start=trained.start, align=trained.align, offset=trained.offset
@@ -129,7 +163,13 @@ def infer_all(
 
 
 def save_latents(path: Path, latents: Latents, batch: WindowBatch | None, model: Model) -> None:
-    """Write ``factors`` and ``log_rates``, and where and what the windows were, to an ``.npz``."""
+    """Write ``factors`` and ``log_rates``, and where and what the windows were, to an ``.npz``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
     arrays: dict[str, Any] = {"factors": latents.factors, "log_rates": latents.log_rates}
     if batch is not None:
         arrays |= {

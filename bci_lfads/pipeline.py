@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bci_lfads.acquisition import Acquisition
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, allocate
-from bci_lfads.errors import EngineError, RigError
+from bci_lfads.errors import EngineError, RigError, StreamError
 from bci_lfads.models.model import Model
 from bci_lfads.rig import Rig, SlidingSettings, TrialSettings
 from bci_lfads.slots import Slot, SlotQueue
@@ -29,6 +29,7 @@ from bci_lfads.streams.connection import describe
 from bci_lfads.streams.markers import MarkerInlet
 from bci_lfads.streams.outlets import Outlets, OutletSettings
 from bci_lfads.streams.spikes import SpikeInlet
+from bci_lfads.streams.unit_map import expand_units
 from bci_lfads.timing import LatencyWindow, Percentiles
 from bci_lfads.windows import SlidingWindows, TrialWindows, Windows
 
@@ -417,12 +418,10 @@ def check_fit(rig: Rig, model: Model) -> None:
     RigError
         Naming the setting.
     """
-    unknown = sorted(set(rig.input.units) - set(model.unit_labels))
-    if unknown:
-        raise RigError(
-            f"[input.units] maps {', '.join(unknown[:5])}, which the model does not have; its "
-            f"units are {', '.join(model.unit_labels[:5])}, … ({len(model.unit_labels)} in all)"
-        )
+    try:
+        expand_units(model.unit_labels, rig.input.units)
+    except StreamError as error:
+        raise RigError(str(error)) from error
     window = rig.window
     if isinstance(window, SlidingSettings) and window.hop > model.spec.n_bins:
         raise RigError(
