@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.text import Text
 
 from bci_lfads import __version__
 from bci_lfads.errors import BciLfadsError
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details too.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
@@ -36,6 +38,9 @@ def root(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 def main() -> None:
@@ -45,9 +50,12 @@ def main() -> None:
     try:
         app()
     except BciLfadsError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:  # a full disk, a file that may not be written
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def _fail(what: str) -> NoReturn:
+    line = " ".join(what.splitlines())
+    Console(stderr=True).print(Text.assemble(("error:", "bold red"), f" {line}"), soft_wrap=True)
+    sys.exit(1)

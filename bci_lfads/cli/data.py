@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress
 from bci_lfads.errors import RecordingError
@@ -113,8 +114,8 @@ def simulate(
     rate: Annotated[float | None, typer.Option(help="Mean rate of a unit, Hz.")] = None,
     trials: Annotated[int | None, typer.Option(help="Number of trials.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length instead of trials.")] = None,
-    seed: Annotated[int, typer.Option(help="Of spikes and latents.")] = 0,
-    population_seed: Annotated[int, typer.Option(help="Of the units' tuning.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of spikes and latents.")] = 0,
+    population_seed: Annotated[int, typer.Option(min=0, help="Of the units' tuning.")] = 0,
     form: Annotated[str, typer.Option("--format", help="Live: events or ids.")] = "events",
     spikes: _Spikes = "SimulatedSpikes",
     markers: _Markers = "SimulatedMarkers",
@@ -127,6 +128,7 @@ def simulate(
 
     if live == (output is not None):
         raise RecordingError("say where the simulation goes: either -o FILE or --live")
+    check_output(output)
     simulated = _task(task, units, rate, seed, population_seed)
     if output is not None:
         if trials is None and seconds is None:
@@ -139,7 +141,7 @@ def simulate(
     if json:
         as_json(result)
     else:
-        facts(f"simulated {task}", {k: v for k, v in result.items() if k != "unit_labels"})
+        facts(f"simulated {task}", _short(result) if output is not None else result)
 
 
 def _task(
@@ -214,16 +216,21 @@ def record(
     seconds: Annotated[float | None, typer.Option(help="How long; default: until Ctrl-C.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the streams.")] = 10.0,
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+    json: _Json = False,
 ) -> None:
     """Record LSL streams to an XDF file."""
     from bci_lfads.recordings.record import record as record_streams
 
+    check_output(output)
     with progress("recording, seconds", seconds) as advance, until_interrupted() as stop:
         lasted = record_streams(
             output, streams=stream or None, seconds=seconds, stop=stop.is_set, timeout=timeout,
             overwrite=overwrite, on_progress=advance,
         )  # fmt: skip
-    typer.echo(f"{output}: {lasted:.1f} s")
+    if json:
+        as_json({"output": str(output), "seconds": round(lasted, 3)})
+    else:
+        typer.echo(f"{output}: {lasted:.1f} s")
 
 
 @app.command()
@@ -235,13 +242,20 @@ def info(recording_file: _File, json: _Json = False) -> None:
     if json:
         as_json(content)
         return
-    labels = content.pop("unit_labels")
-    content["units"] = ", ".join(labels[:6]) + (", …" if len(labels) > 6 else "")
-    content["markers"] = ", ".join(f"{k} ({n})" for k, n in list(content["markers"].items())[:12])
-    content["series"] = ", ".join(
+    facts(str(recording_file), _short(content))
+
+
+def _short(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a recording's summary with the first of its units and markers, in words."""
+    labels, markers = content["unit_labels"], list(content["markers"].items())
+    short = {k: v for k, v in content.items() if k != "unit_labels"}
+    short["units"] = ", ".join(labels[:6]) + (", …" if len(labels) > 6 else "")
+    short["markers"] = ", ".join(f"{k} ({n})" for k, n in markers[:12])
+    short["markers"] += ", …" if len(markers) > 12 else ""
+    short["series"] = ", ".join(
         f"{k} ({v['n_samples']} × {len(v['labels'])})" for k, v in content["series"].items()
     )
-    facts(str(recording_file), content)
+    return short
 
 
 @app.command()
@@ -252,17 +266,22 @@ def convert(
     units: Annotated[
         str | None, typer.Option(help="Labels of the units to keep, with commas.")
     ] = None,
+    json: _Json = False,
 ) -> None:
     """Convert a recording to .npz or .h5; with a bin width its spikes become counts."""
-    from bci_lfads.recordings import read, to_counts, write
+    from bci_lfads.recordings import read, summary, to_counts, write
 
+    check_output(output)
     recording = read(recording_file)
     if units is not None:
         recording = recording.select(tuple(u.strip() for u in units.split(",")))
     if bin_width is not None:
         recording = to_counts(recording, bin_width)
     write(recording, output)
-    typer.echo(f"{output}: {recording.n_units} units, {recording.n_spikes} spikes")
+    if json:
+        as_json({"output": str(output), **summary(recording)})
+    else:
+        typer.echo(f"{output}: {recording.n_units} units, {recording.n_spikes} spikes")
 
 
 def _form(text: str | None) -> Literal["events", "ids", "counts"] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress, table
 
@@ -42,7 +43,7 @@ def demo(
     if json:
         as_json(summary)
     else:
-        facts("bci-lfads demo", {k.replace("_", " "): _shown(v) for k, v in summary.items()})
+        facts("bci-lfads demo", {k.replace("_", " "): v for k, v in summary.items()})
     n_trials = len(result.batch.counts)
     if not result.identical == len(result.streamed) == n_trials:
         typer.echo(
@@ -82,14 +83,6 @@ def _median_p99(seconds: NDArray[np.float64]) -> dict[str, float]:
     return {"median": round(float(median), 3), "p99": round(float(p99), 3)}
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(v) for v in value)
-    return str(value)
-
-
 @app.command()
 def run(
     rig_file: _RigFile,
@@ -125,7 +118,7 @@ def run(
             "windows": _counted(counters["trials"]),
             "spikes": _counted(counters["spikes"]),
             "source lost": counters["inlet"]["losses"],
-            **{name.replace("_", " "): _shown(v) for name, v in latencies.items()},
+            **{name.replace("_", " "): v for name, v in latencies.items()},
         },
     )
 
@@ -148,6 +141,7 @@ def listen(
     """Receive a rig's factors as a decoder would, until the rig stops, and measure latency."""
     from bci_lfads.listen import listen as receive
 
+    check_output(output)
     with progress("samples", None) as advance, until_interrupted(seconds) as stop:
         heard = receive(rig, stop, sliding=sliding, timeout=timeout, on_samples=advance)
     if output is not None:
@@ -204,7 +198,11 @@ def doctor(
     """Check LSL, engines, XRT and Qt, and whether a rig, its model and its streams fit."""
     from bci_lfads.doctor import examine
 
-    findings = list(examine(rig_file, timeout=timeout))
+    findings = []
+    with progress("looked at", None) as advance:
+        for finding in examine(rig_file, timeout=timeout):
+            findings.append(finding)
+            advance(len(findings))
     failed = any(f.verdict == "fail" for f in findings)
     if json:
         as_json({"ready": not failed, "findings": [vars(f) for f in findings]})

@@ -11,7 +11,9 @@ import typer
 from numpy.typing import NDArray
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.files import check_output
 from bci_lfads.cli.show import as_json, facts, progress
+from bci_lfads.errors import RigError
 
 if TYPE_CHECKING:
     from bci_lfads.models.model import Model
@@ -31,13 +33,18 @@ def import_(
     bin_width: Annotated[
         float | None, typer.Option(help="Bin width of the model in seconds.", metavar="SECONDS")
     ] = None,
+    json: _Json = False,
 ) -> None:
     """Import a model that was trained elsewhere (the published Keras file's form)."""
     from bci_lfads.models.importers import import_model
 
+    check_output(output)
     model = import_model(file, bin_width=bin_width)
     model.save(output)
     spec = model.spec
+    if json:
+        as_json({"output": str(output), "hash": model.hash, **spec.model_dump(mode="json")})
+        return
     typer.echo(
         f"{output}: {spec.n_bins} bins of {1e3 * model.bin_width:g} ms, {spec.n_units} units, "
         f"{spec.n_factors} factors; model {model.hash[:12]}"
@@ -135,6 +142,7 @@ def infer(
     from bci_lfads.models.model import Model
     from bci_lfads.offline import infer_all, save_latents
 
+    check_output(output)
     model = Model.load(model_file)
     windows = _counts(input_file, model, rig)
     with (
@@ -153,7 +161,9 @@ def infer(
         "factors": list(latents.factors.shape),
         "engine": f"{engine}, {device}",
         "model_hash": model.hash,
-        "microseconds_per_window": 1e6 * seconds / len(windows.counts),
+        "microseconds_per_window": 1e6 * seconds / len(windows.counts)
+        if len(latents.factors)
+        else None,
     }
     if json:
         as_json(result)
@@ -169,11 +179,16 @@ class _Windows(NamedTuple):
 def _counts(path: Path, model: Model, rig_file: Path | None) -> _Windows:
     """Read windows of counts from an array or a recording."""
     from bci_lfads.offline import cut, read_counts
+    from bci_lfads.pipeline import check_fit
     from bci_lfads.recordings import read
     from bci_lfads.rig import load_rig
 
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
+        if rig_file is not None:
+            raise RigError(f"{path} holds windows that are cut already; leave out --rig")
         return _Windows(read_counts(path, model), None)
     rig = load_rig(rig_file) if rig_file else None
+    if rig is not None:
+        check_fit(rig, model)
     batch = cut(read(path), model, rig.window if rig else None, rig.input.units if rig else None)
     return _Windows(batch.counts, batch)

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 
@@ -31,30 +31,52 @@ def _finite(value: object) -> object:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table."""
-    drawn = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
-    Console().print(drawn)
+    _print(Table(title=title, title_justify="left"), columns, rows)
 
 
 def facts(title: str, values: Mapping[str, object]) -> None:
     """Print names and values."""
-    drawn = Table(title=title, title_justify="left", show_header=False)
-    for name, value in values.items():
-        drawn.add_row(name, str(value))
-    Console().print(drawn)
+    rows = [(name, in_words(value)) for name, value in values.items()]
+    _print(Table(title=title, title_justify="left", show_header=False), ("", ""), rows)
+
+
+def in_words(value: object) -> str:
+    """Return a value for people: numbers in six digits, what is in lists and the like by commas."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {in_words(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(in_words(v) for v in value) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
+
+
+def _print(drawn: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    for column in columns:
+        drawn.add_column(column, overflow="fold")  # a path or hash is no use cut short
+    for row in rows:
+        drawn.add_row(*(str(cell) for cell in row))
+    # Without markup: [input.units] is a setting's name, and :x: part of a marker.
+    Console(markup=False, emoji=False).print(drawn)
 
 
 @contextmanager
 def progress(what: str, total: float | None) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error; yields a function of what is done and the total."""
+    """Show a progress bar on standard error, if that is a terminal.
+
+    Yields a function of what is done and, optionally, the total.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TaskProgressColumn(),
+        MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    # Disabled where no one would see it: it would still write an empty line there.
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=total)
 
         def advance(done: float, total: float | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -167,7 +168,9 @@ def gather(
     """
     if (n_trials is None) == (duration is None):
         raise RecordingError("say how much to simulate: either n_trials or duration")
-    if (n_trials is not None and n_trials < 1) or (duration is not None and not duration > 0):
+    if (n_trials is not None and n_trials < 1) or (
+        duration is not None and not 0 < duration < math.inf
+    ):
         raise RecordingError(f"nothing to simulate: n_trials={n_trials}, duration={duration}")
     parts: list[Recording] = []
     for part in blocks:
