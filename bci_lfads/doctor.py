@@ -111,7 +111,9 @@ def _xrt() -> Finding:
     root = os.environ.get("XILINX_XRT")
     if root is None:
         return Finding("XRT", "note", "XILINX_XRT is not set; needed only with engine = 'fpga'")
-    return Finding("XRT", "ok" if Path(root).is_dir() else "note", f"XILINX_XRT = {root}")
+    if not Path(root).is_dir():
+        return Finding("XRT", "note", f"XILINX_XRT names {root}, which is not there")
+    return Finding("XRT", "ok", f"XILINX_XRT = {root}")
 
 
 def _qt() -> Finding:
