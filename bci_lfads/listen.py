@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pylsl
 from numpy.typing import NDArray
+from pylsl.util import LostError, TimeoutError  # noqa: A004 - pylsl's own name
 
 from bci_lfads.errors import StreamError
+from bci_lfads.streams.connection import predicate
 
 LATENCY_COLUMNS = ("last_spike", "window_closed", "submitted", "done", "pushed")
 
@@ -59,13 +61,15 @@ class Heard:
             )
 
     def trials(self) -> dict[int, NDArray[np.float32]]:
-        """Return the factors of each trial, ``(n_bins, n_factors)`` by number, if it is whole."""
+        """Return the factors of each trial, ``(n_bins, n_factors)`` by number, if it is whole.
+
+        Whole is a trial that has each bin once, and as many as the longest.
+        """
         numbers = self.factors[:, -2].astype(int)
+        bins = np.arange(self.factors[:, -1].max(initial=-1) + 1)
         found = {n: self.factors[numbers == n] for n in np.unique(numbers)}
         return {
-            int(n): rows[:, :-2]
-            for n, rows in found.items()
-            if np.array_equal(rows[:, -1], np.arange(len(rows)))
+            int(n): rows[:, :-2] for n, rows in found.items() if np.array_equal(rows[:, -1], bins)
         }
 
     def received_at(self) -> dict[int, float]:
@@ -84,14 +88,29 @@ def load_heard(path: Path) -> Heard:
 
 def _inlet(rig: str, stream: str, timeout: float) -> pylsl.StreamInlet:
     name = f"{rig} {stream}"
-    found = pylsl.resolve_byprop("name", name, 1, timeout)
+    found = pylsl.resolve_bypred(predicate({"name": name}), 1, timeout)
     if not found:
-        raise StreamError(
-            f"no stream '{name}' within {timeout:g} s; is `bci-lfads run` of rig '{rig}' going?"
-        )
+        raise StreamError(f"no stream '{name}' within {timeout:g} s; {_instead(rig, stream)}")
     inlet = pylsl.StreamInlet(found[0], max_buflen=360, recover=True)
-    inlet.open_stream(timeout)
+    try:
+        inlet.open_stream(timeout)
+    except (LostError, TimeoutError) as error:
+        raise StreamError(
+            f"stream '{name}' is announced by {found[0].hostname()} but did not open within "
+            f"{timeout:g} s: {error}"
+        ) from error
     return inlet
+
+
+def _instead(rig: str, stream: str) -> str:
+    """Say what to do about a stream that is not there."""
+    other, advice = {
+        "TrialFactors": ("Factors", "it runs a sliding window: listen with --sliding"),
+        "Factors": ("TrialFactors", "it runs trials: listen without --sliding"),
+    }.get(stream, ("", ""))
+    if other and pylsl.resolve_bypred(predicate({"name": f"{rig} {other}"}), 1, 1.5):
+        return f"rig '{rig}' publishes {other}; {advice}"
+    return f"is `bci-lfads run` of rig '{rig}' going?"
 
 
 def listen(
