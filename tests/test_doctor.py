@@ -16,6 +16,7 @@ from bci_lfads.streams.sources import MarkerSource, SpikeSource
 
 pytestmark = pytest.mark.lsl
 SPEC = small_spec()
+SLIDING = 'mode = "sliding"'
 UNITS = tuple(f"n{i}" for i in range(SPEC.n_units))
 
 
@@ -145,7 +146,7 @@ def test_a_sliding_window_has_a_hop_and_needs_no_markers(rig, unique):
 
 def test_units_that_the_stream_lacks_are_named(rig, unique):
     source = SpikeSource(f"{unique} S", UNITS[:-2])
-    looked_at = found(rig('mode = "sliding"'))
+    looked_at = found(rig(SLIDING))
     source.close()
     verdict, text = looked_at["spikes"]
     assert verdict == "fail"
@@ -155,7 +156,7 @@ def test_units_that_the_stream_lacks_are_named(rig, unique):
 
 def test_units_that_are_called_otherwise_are_mapped_by_a_pattern(rig, unique):
     source = SpikeSource(f"{unique} S", [f"7-{i}" for i in range(SPEC.n_units)])
-    looked_at = found(rig('mode = "sliding"', rest='[input.units]\n"n*" = "7-*"'))
+    looked_at = found(rig(SLIDING, rest='[input.units]\n"n*" = "7-*"'))
     source.close()
     assert looked_at["rig and model"][0] == looked_at["spikes"][0] == "ok"
 
@@ -165,8 +166,8 @@ def test_a_stream_of_rates_is_refused_unless_it_is_said_to_be_counts(rig, unique
         f"{unique} S", "Rates", source_id=unique, labels=UNITS, units="Hz", rate=100.0
     )
     outlet = pylsl.StreamOutlet(info)
-    refused = found(rig('mode = "sliding"'))["spikes"]
-    accepted = found(rig('mode = "sliding"', spikes='declared_unit = "count"'))["spikes"]
+    refused = found(rig(SLIDING))["spikes"]
+    accepted = found(rig(SLIDING, spikes='declared_unit = "count"'))["spikes"]
     del outlet
     assert refused[0] == "fail"
     assert "is in Hz, and rates are no counts" in refused[1]
@@ -202,14 +203,14 @@ def test_a_rig_that_does_not_fit_its_model(rig):
     verdict, text = looked_at["rig and model"]
     assert verdict == "fail"
     assert "window.hop is 10 bins; the model's window has 9" in text
-    looked_at = found(rig(rest='[input.units]\nzz = "1/0"'), timeout=0.1)
+    looked_at = found(rig(SLIDING, rest='[input.units]\nzz = "1/0"'), timeout=0.1)
     verdict, text = looked_at["rig and model"]
     assert verdict == "fail"
     assert "[input.units] maps 'zz', which the model does not have" in text
 
 
 def test_an_engine_that_the_rig_asks_for_and_is_not_there(rig):
-    looked_at = found(rig(top='engine = "fpga"'), timeout=0.1)
+    looked_at = found(rig(SLIDING, top='engine = "fpga"'), timeout=0.1)
     assert looked_at["engine fpga"][0] == "fail"
     assert looked_at["engine speed"][0] == "fail"
     assert "Xilinx Runtime" in looked_at["engine speed"][1]
