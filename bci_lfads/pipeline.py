@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bci_lfads.acquisition import Acquisition
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, allocate
-from bci_lfads.errors import EngineError, RigError, StreamError
+from bci_lfads.errors import BciLfadsError, EngineError, RigError, StreamError
 from bci_lfads.models.model import Model
 from bci_lfads.rig import Rig, SlidingSettings, TrialSettings
 from bci_lfads.slots import Slot, SlotQueue
@@ -139,10 +139,30 @@ class Pipeline:
             If a stream of the rig is not there after `connect_timeout` seconds, or does not fit.
         """
         self._publish_status("waiting", "connecting to the input streams", trial=None)
-        self._spikes.open(connect_timeout)
-        if self._markers is not None:
-            self._markers.open(connect_timeout)
-        self._warm_up()
+        try:
+            connected = self._connect(connect_timeout, stop)
+        except BciLfadsError as error:
+            self._publish_status("stopped", str(error), trial=None)
+            raise
+        if connected:
+            self._warm_up()
+            self._work(stop)
+        status = self._publish_status("stopped", "asked to stop", trial=None)
+        return RunReport(
+            status,
+            self._latencies.engine.percentiles(),
+            self._latencies.closed_to_pushed.percentiles(),
+            self._latencies.end_to_pushed.percentiles(),
+        )
+
+    def _connect(self, timeout: float, stop: threading.Event) -> bool:
+        """Wait for the input streams; return whether they are there, or `stop` was set before."""
+        return self._spikes.open(timeout, stop) and (
+            self._markers is None or self._markers.open(timeout, stop)
+        )
+
+    def _work(self, stop: threading.Event) -> None:
+        """Take in and serve until `stop` is set or one of the two fails; raise what failed."""
         failures: list[tuple[str, BaseException]] = []
         thread = threading.Thread(
             target=_guarded(self._acquisition.run, failures, stop), name="acquisition"
@@ -163,13 +183,6 @@ class Pipeline:
             what, failure = failures[0]
             self._publish_status("stopped", f"{what} failed: {failure!r}", trial=None)
             raise failure
-        status = self._publish_status("stopped", "asked to stop", trial=None)
-        return RunReport(
-            status,
-            self._latencies.engine.percentiles(),
-            self._latencies.closed_to_pushed.percentiles(),
-            self._latencies.end_to_pushed.percentiles(),
-        )
 
     def close(self) -> None:
         """Close inlets, outlets and engine."""

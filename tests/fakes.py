@@ -20,8 +20,8 @@ class FakeSpikes:
         self.counters = DecoderCounters()
         self.connection = SimpleNamespace(losses=0, correction=0.0)
 
-    def open(self, timeout):
-        pass
+    def open(self, timeout, stop):
+        return self.state == "open" or not stop.wait(timeout)
 
     def close(self):
         self.state, self.reason = "waiting", "closed"
@@ -49,8 +49,8 @@ class FakeMarkers:
         self.waiting: deque[tuple[float, str]] = deque()
         self.state, self.reason = "open", ""
 
-    def open(self, timeout):
-        pass
+    def open(self, timeout, stop):
+        return self.state == "open" or not stop.wait(timeout)
 
     def close(self):
         self.state = "waiting"

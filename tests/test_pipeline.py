@@ -14,7 +14,7 @@ from models.float_models import random_float_model, small_spec
 
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Latents
-from bci_lfads.errors import EngineError, RigError
+from bci_lfads.errors import EngineError, RigError, StreamError
 from bci_lfads.pipeline import Pipeline, check_fit
 from bci_lfads.rig import parse_rig
 
@@ -258,6 +258,34 @@ def test_status_can_be_read_before_anything_came():
     assert first["watermark"] is None
     assert first["latency_ms"] == {"n": 0, "median": None, "p99": None, "max": None}
     assert not math.isnan(first["time"])
+
+
+def test_a_run_that_is_stopped_while_it_waits_for_streams_ends_at_once():
+    loop = Loop()
+    loop.spikes.state = "waiting"
+    loop.thread.start()
+    loop.until(lambda: loop.out.status)
+    loop.stop.set()
+    loop.thread.join(2.0)
+    assert not loop.thread.is_alive()
+    report = loop.outcome[0]
+    assert (report.status["state"], report.engine.n) == ("stopped", 0)
+    loop.pipeline.close()
+
+
+def test_a_stream_that_is_not_there_is_told_on_status_too():
+    loop = Loop()
+
+    def refuse(timeout, stop):
+        raise StreamError("spikes: no stream with name 'S' yet")
+
+    loop.spikes.open = refuse
+    loop.thread.start()
+    loop.thread.join(5.0)
+    assert isinstance(loop.outcome[0], StreamError)
+    assert loop.out.status[-1]["state"] == "stopped"
+    assert "no stream with name 'S'" in loop.out.status[-1]["reason"]
+    loop.pipeline.close()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
@@ -85,8 +86,8 @@ class Connection:
         self.correction = 0.0
         """Seconds that are added to stamps."""
 
-    def open(self, timeout: float) -> None:
-        """Wait until the stream is connected.
+    def open(self, timeout: float, stop: threading.Event | None = None) -> bool:
+        """Wait until the stream is connected; return whether it is, or `stop` was set before.
 
         Raises
         ------
@@ -101,7 +102,11 @@ class Connection:
                 raise StreamError(
                     f"{self.what}: {self.reason} after {timeout:g} s; {_others(self.query)}"
                 )
-            time.sleep(0.01)
+            if stop is None:
+                time.sleep(0.01)
+            elif stop.wait(0.01):
+                return False
+        return True
 
     def poll(self) -> bool:
         """Do what can be done now towards being connected; return whether it is."""

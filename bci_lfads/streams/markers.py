@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,15 +38,15 @@ class MarkerInlet:
         """Why it is not open, in words."""
         return self.connection.reason
 
-    def open(self, timeout: float) -> None:
-        """Wait until the stream is connected.
+    def open(self, timeout: float, stop: threading.Event | None = None) -> bool:
+        """Wait until the stream is connected; return whether it is, or `stop` was set before.
 
         Raises
         ------
         StreamError
             If it is not there in time, or is refused.
         """
-        self.connection.open(timeout)
+        return self.connection.open(timeout, stop)
 
     def pull(self) -> MarkerChunk:
         """Return what has arrived; nothing while the stream is away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -90,15 +91,15 @@ class SpikeInlet:
         """LSL time from which on samples of this connection are received; NaN before."""
         return self.connection.opened_at
 
-    def open(self, timeout: float) -> None:
-        """Wait until the stream is connected.
+    def open(self, timeout: float, stop: threading.Event | None = None) -> bool:
+        """Wait until the stream is connected; return whether it is, or `stop` was set before.
 
         Raises
         ------
         StreamError
             If it is not there in time, or is refused.
         """
-        self.connection.open(timeout)
+        return self.connection.open(timeout, stop)
 
     def pull(self) -> SpikeChunk:
         """Return what has arrived, at most some thousand samples; nothing while the stream is away.
