@@ -107,7 +107,7 @@ class Kernel {
         }
         path_ = find_path(path);
         if (path_ != nullptr) {
-            plan_ = simd::make_plan(*banks_, path_->height);
+            plan_ = simd::make_plan(*banks_, path_->height, path_->has_bytes);
         }
         if (plan_ != nullptr) {
             if (n_threads > 1) {

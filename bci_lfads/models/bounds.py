@@ -65,14 +65,19 @@ def accumulator_bounds(spec: LfadsSpec, fixed: FixedPoint) -> dict[str, int]:
     for side in ("forward", "backward"):
         name = f"encoder.{side}"
         rows[f"{name}.input"] = row_bounds(fixed, name, MAX_COUNT, 0, "input_")
-        rows[f"{name}.recurrent"] = row_bounds(fixed, name, bound.encoder, s_h, "recurrent_")
+        rows[f"{name}.recurrent"] = _recurrent(fixed, name, bound.encoder)
     rows["ic"] = row_bounds(fixed, "ic", bound.encoder, s_h)
     if spec.ic_map == "linear":
         rows["generator.initial"] = row_bounds(fixed, "generator.initial", bound.ic, fixed.ic_point)
-    rows["generator.recurrent"] = row_bounds(fixed, "generator", bound.generator, s_g, "recurrent_")
+    rows["generator.recurrent"] = _recurrent(fixed, "generator", bound.generator)
     rows["factors"] = row_bounds(fixed, "factors", bound.generator, s_g)
     rows["rates"] = row_bounds(fixed, "rates", bound.factors, fixed.factor_point)
     return {name: max(values).bit_length() + 1 for name, values in rows.items()}
+
+
+def _recurrent(fixed: FixedPoint, name: str, state: int) -> list[int]:
+    x_point, x_max = fixed.product_input(name)
+    return row_bounds(fixed, name, min(state, x_max), x_point, "recurrent_")
 
 
 def row_bounds(

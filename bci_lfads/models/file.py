@@ -42,6 +42,8 @@ class _Fixed(BaseModel):
     factor_point: int
     log_rate_point: int
     weight_bits: int
+    encoder_drop: int = 0
+    generator_drop: int = 0
 
 
 class _Document(BaseModel):

@@ -26,6 +26,11 @@ class FixedPoint:
     encoder_point, ic_point, generator_point, factor_point, log_rate_point
         Points of the encoder's states, the initial condition, the generator's state, the
         factors and the log-rates. Direct initial conditions have the generator's point.
+    weight_bits
+        Width of the weights.
+    encoder_drop, generator_drop
+        Bits by which a state is rounded before it enters a recurrent product of 8 bits; 0 for
+        products that take the state as it is.
     """
 
     tensors: Mapping[str, NDArray[np.integer]]
@@ -36,3 +41,15 @@ class FixedPoint:
     factor_point: int
     log_rate_point: int
     weight_bits: int = 16
+    encoder_drop: int = 0
+    generator_drop: int = 0
+
+    def drop_of(self, gru: str) -> int:
+        """Return the bits that the recurrent products of ``generator`` or an encoder drop."""
+        return self.generator_drop if gru == "generator" else self.encoder_drop
+
+    def product_input(self, gru: str) -> tuple[int, int]:
+        """Return the point of what enters a GRU's recurrent products, and its largest magnitude."""
+        point = self.generator_point if gru == "generator" else self.encoder_point
+        drop = self.drop_of(gru)
+        return point - drop, 1 << (7 if drop else 15)

@@ -21,7 +21,7 @@ from bci_lfads.models.spec import LfadsSpec
 
 MAGIC = 0x4441464C
 """``LFAD`` in little-endian order."""
-IMAGE_VERSION = 1
+IMAGE_VERSION = 2
 HEADER_WORDS = 64
 CHECKSUM_WORD = 3
 SECTION_WORDS = 16
@@ -83,6 +83,7 @@ def pack_image(
     )  # fmt: skip
     header[17:19] = state_limit(spec, fixed.encoder_point)
     header[19:21] = state_limit(spec, fixed.generator_point)
+    header[21:23] = fixed.encoder_drop, fixed.generator_drop
     header[24 : 24 + len(_POINT_WORDS)] = [fixed.points.get(name, 0) for name in _POINT_WORDS]
 
     sections = [_section(name, fixed.tensors[name]) for name in shapes]
@@ -111,6 +112,9 @@ _POINT_WORDS = (
 )  # fmt: skip
 
 
+_RECURRENT = ".recurrent_weight"
+
+
 def _section(name: str, tensor: NDArray[np.integer[Any]]) -> NDArray[np.uint32]:
     """Return one tensor as words: input-major where inputs are sparse or few, rows padded."""
     if name.endswith("bias"):
@@ -137,6 +141,12 @@ def _check_tensors(shapes: Mapping[str, tuple[int, ...]], fixed: FixedPoint) -> 
             raise ModelError(
                 f"fixed-point tensor {name} should be {limits.bits}-bit of shape {shape}; got "
                 f"shape {tensor.shape}, {tensor.min()} to {tensor.max()}; export the model again"
+            )
+        of_bytes = name.endswith(_RECURRENT) and fixed.drop_of(name.removesuffix(_RECURRENT)) > 0
+        if of_bytes and np.abs(tensor.astype(np.int64)).max() > 127:
+            raise ModelError(
+                f"{name} has weights beyond ±127, which products of 8 bits do not take; export the "
+                "model again"
             )
         if name not in fixed.points:
             raise ModelError(f"fixed-point tensor {name} has no point; export the model again")
@@ -182,6 +192,8 @@ def _shifts(spec: LfadsSpec, fixed: FixedPoint) -> Iterator[tuple[str, int, int,
     p = fixed.points
     yield "the encoder's state point", fixed.encoder_point, 0, 15
     yield "the generator's state point", fixed.generator_point, 0, 15
+    yield "the bits that the encoder's products drop", fixed.encoder_drop, 0, 15
+    yield "the bits that the generator's products drop", fixed.generator_drop, 0, 15
     direct = spec.ic_map == "direct"
     if direct:
         difference = fixed.ic_point - fixed.generator_point
@@ -195,8 +207,9 @@ def _shifts(spec: LfadsSpec, fixed: FixedPoint) -> Iterator[tuple[str, int, int,
         maps.append(("generator.initial", "", fixed.ic_point, fixed.generator_point))
     for side in ("forward", "backward"):
         maps.append((f"encoder.{side}", "input_", 0, p[f"encoder.{side}.input_weight"]))
-        maps.append((f"encoder.{side}", "recurrent_", fixed.encoder_point, 0))
-    maps.append(("generator", "recurrent_", fixed.generator_point, 0))
+        product_point, _ = fixed.product_input(f"encoder.{side}")
+        maps.append((f"encoder.{side}", "recurrent_", product_point, 0))
+    maps.append(("generator", "recurrent_", fixed.product_input("generator")[0], 0))
     for name, infix, x_point, out_point in maps:
         point = p[f"{name}.{infix}weight"] + x_point
         bias = f"{name}.{infix}bias"
@@ -230,10 +243,10 @@ def _bound(fixed: FixedPoint, name: str, x_max: int, x_point: int, infix: str = 
 
 def _check_gru(spec: LfadsSpec, fixed: FixedPoint, name: str, a: list[int], a_name: str) -> None:
     """Check the sums before the activations, given the bounds of the input part."""
-    s_h = fixed.generator_point if name == "generator" else fixed.encoder_point
     a_point = fixed.points[a_name]
-    c = _bound(fixed, name, 1 << 15, s_h, "recurrent_")
-    c_point = fixed.points[f"{name}.recurrent_weight"] + s_h
+    x_point, x_max = fixed.product_input(name)
+    c = _bound(fixed, name, x_max, x_point, "recurrent_")
+    c_point = fixed.points[f"{name}.recurrent_weight"] + x_point
     size = len(c) // 3
     if spec.gru == "reset_after":
         gated = [(row << 16, 16 + c_point) for row in c[2 * size :]]

@@ -140,10 +140,16 @@ class _Integers:
             y = y + (self.w[bias] << (point - self.fixed.points[bias]))
         return y, point
 
+    def recurrent(self, name: str, h: Ints) -> tuple[Ints, int]:
+        """Return U h + b and its point, of a state that is rounded to 8 bits where it should be."""
+        drop = self.fixed.drop_of(name)
+        x = np.clip(round_shift(h, drop), -128, 127) if drop else h
+        return self.affine(name, x, self.fixed.product_input(name)[0], "recurrent_")
+
     def gru_step(self, name: str, a: Ints, a_point: int, h: Ints, s_h: int) -> Ints:
         """Return the state after h, given the input part a (rows z, r, n)."""
         a_z, a_r, a_n = np.split(a, 3)
-        c, point = self.affine(name, h, s_h, "recurrent_")
+        c, point = self.recurrent(name, h)
         c_z, c_r, c_n = np.split(c, 3)
         z = sigmoid(*_add(a_z, a_point, c_z, point), smooth=self.smooth)
         r = sigmoid(*_add(a_r, a_point, c_r, point), smooth=self.smooth)
@@ -151,7 +157,7 @@ class _Integers:
             n = tanh(*_add(a_n, a_point, r * c_n, 16 + point), smooth=self.smooth)
         else:
             q = round_shift(r * h, 16)
-            c_n = np.split(self.affine(name, q, s_h, "recurrent_")[0], 3)[2]
+            c_n = np.split(self.recurrent(name, q)[0], 3)[2]
             n = tanh(*_add(a_n, a_point, c_n, point), smooth=self.smooth)
         blend = z * (h << (15 - s_h)) + (65536 - z) * n
         state: Ints = np.clip(round_shift(blend, 31 - s_h), *state_limit(self.spec, s_h))

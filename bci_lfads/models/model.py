@@ -87,6 +87,7 @@ class Model:
         bin_width: float,
         calibration: NDArray[np.uint8] | None = None,
         weight_bits: int = 16,
+        product_bits: int = 16,
         alignment: Alignment | None = None,
         provenance: Mapping[str, str] | None = None,
     ) -> Model:
@@ -97,7 +98,7 @@ class Model:
         ModelError
             As `quantise` and the constructor.
         """
-        fixed = quantise(spec, weights, calibration, weight_bits)
+        fixed = quantise(spec, weights, calibration, weight_bits, product_bits)
         return cls(spec, weights, fixed, unit_labels, bin_width, alignment, provenance or {})
 
     @cached_property
@@ -117,7 +118,12 @@ class Model:
             "spec": self.spec.model_dump(mode="json"),
             "fixed": {
                 "points": dict(sorted(self.fixed.points.items())),
-                **{name: getattr(self.fixed, name) for name in _FIXED_NUMBERS},
+                # Without those that are zero in models made before there were others.
+                **{
+                    name: getattr(self.fixed, name)
+                    for name in _FIXED_NUMBERS
+                    if not name.endswith("_drop") or getattr(self.fixed, name)
+                },
             },
             "unit_labels": list(self.unit_labels),
             "bin_width": self.bin_width,
@@ -153,6 +159,7 @@ class Model:
 
 _FIXED_NUMBERS = (
     "encoder_point", "ic_point", "generator_point", "factor_point", "log_rate_point", "weight_bits",
+    "encoder_drop", "generator_drop",
 )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def quantise(
     weights: Mapping[str, NDArray[np.float32]],
     calibration: NDArray[np.uint8] | None = None,
     weight_bits: int = 16,
+    product_bits: int = 16,
 ) -> FixedPoint:
     """Return the fixed-point form of a model.
 
@@ -64,6 +65,9 @@ def quantise(
         ranges are those that the weights prove.
     weight_bits
         Width of the weights, 4 to 16.
+    product_bits
+        16, or 8 for recurrent products of 8 bits: of weights that have no more, with states that
+        are rounded to 8 bits where they enter a product (and kept at 16).
 
     Raises
     ------
@@ -73,11 +77,18 @@ def quantise(
     """
     if not 4 <= weight_bits <= 16:
         raise ModelError(f"weights of {weight_bits} bits asked for; the kernel takes 4 to 16")
+    if product_bits not in (8, 16) or (product_bits == 8 and weight_bits > 8):
+        raise ModelError(
+            f"products of {product_bits} bits with weights of {weight_bits} asked for; the kernel "
+            "has products of 16 bits, and of 8 with weights of at most 8"
+        )
     check_weights(spec, weights)
     if spec.quantisers is not None:
+        if product_bits != 16:
+            raise ModelError("the model was trained with products of 16 bits; keep those")
         fixed = _as_trained(spec, spec.quantisers, weights, weight_bits)
     else:
-        fixed = _post_training(spec, weights, calibration, weight_bits)
+        fixed = _post_training(spec, weights, calibration, weight_bits, product_bits)
     check_ranges(spec, fixed)
     return fixed
 
@@ -141,7 +152,9 @@ def _post_training(
     weights: Mapping[str, NDArray[np.float32]],
     calibration: NDArray[np.uint8] | None,
     weight_bits: int,
+    product_bits: int,
 ) -> FixedPoint:
+    drop = 16 - product_bits
     ranges = _ranges(spec, weights, calibration)
     points: dict[str, int] = {}
     for name in spec.weight_shapes():
@@ -152,21 +165,21 @@ def _post_training(
     encoder = _state_point(ranges.encoder)
     directions = [f"encoder.{side}" for side in _SIDES]
     encoder = _settle_gru(
-        spec, weights, points, directions, encoder, max(1.0, _first_encoder(weights))
+        spec, weights, points, directions, encoder, max(1.0, _first_encoder(weights)), drop
     )
     generator = _state_point(ranges.generator)
     generator = _settle_gru(
-        spec, weights, points, ["generator"], generator, _proven_generator(spec, weights)
+        spec, weights, points, ["generator"], generator, _proven_generator(spec, weights), drop
     )
     ic = generator if spec.ic_map == "direct" else _state_point(ranges.ic)
     factors, log_rates = _output_point(ranges.factors), _output_point(ranges.log_rates)
 
     products = {f"encoder.{s}.input_bias": points[f"encoder.{s}.input_weight"] for s in _SIDES}
     products |= {
-        f"encoder.{s}.recurrent_bias": points[f"encoder.{s}.recurrent_weight"] + encoder
+        f"encoder.{s}.recurrent_bias": points[f"encoder.{s}.recurrent_weight"] + encoder - drop
         for s in _SIDES
     }
-    recurrent = points["generator.recurrent_weight"] + generator
+    recurrent = points["generator.recurrent_weight"] + generator - drop
     products |= {
         "ic.bias": points["ic.weight"] + encoder,
         "generator.input_bias": recurrent,
@@ -183,7 +196,9 @@ def _post_training(
         name: _integers(weights[name], points[name], _bits(name, weight_bits)).astype(_dtype(name))
         for name in spec.weight_shapes()
     }
-    return FixedPoint(tensors, points, encoder, ic, generator, factors, log_rates, weight_bits)
+    return FixedPoint(
+        tensors, points, encoder, ic, generator, factors, log_rates, weight_bits, drop, drop
+    )
 
 
 def _ranges(
@@ -232,21 +247,23 @@ def _settle_gru(
     names: list[str],
     state_point: int,
     proven: float,
+    drop: int,
 ) -> int:
     """Lower the points of recurrent weights and state so that sums fit; return the state's.
 
     Where at most `SPARE_BITS` bits buy the proof that 32-bit accumulators are enough, they are
     given up, half by the weights and half by the state. The sum before an activation must fit
-    in any case. No state exceeds `proven`.
+    in any case. No state exceeds `proven`; products take it with `drop` bits less.
     """
 
     def excess(name: str, state_point: int) -> int:
         U, b = weights[f"{name}.recurrent_weight"], weights[f"{name}.recurrent_bias"]
-        h_max = min(proven * 2.0**state_point, 2.0**15)
+        h_max = min(proven * 2.0**state_point, 2.0**15) * 2.0**-drop
         scale = 2.0 ** points[f"{name}.recurrent_weight"]
         norms = np.abs(np.asarray(U, np.float64)).sum(axis=1)
         # Rounding adds at most half a step to each weight.
-        rows = (norms * scale + U.shape[1] / 2) * h_max + np.abs(b) * scale * 2.0**state_point + 1
+        biases = np.abs(b) * scale * 2.0 ** (state_point - drop)
+        rows = (norms * scale + U.shape[1] / 2) * h_max + biases + 1
         return max(0, math.ceil(math.log2(float(rows.max()))) - 31)
 
     worst = max(excess(name, state_point) for name in names)
@@ -263,7 +280,7 @@ def _settle_gru(
         else:
             reach += _reach(spec, weights, f"{name}.input", MAX_COUNT)
         # r · c has 16 bits more than c.
-        room = _GATE_BITS - 16 - state_point - math.ceil(math.log2(max(reach, 1.0)))
+        room = _GATE_BITS - 16 - state_point + drop - math.ceil(math.log2(max(reach, 1.0)))
         points[f"{name}.recurrent_weight"] = min(points[f"{name}.recurrent_weight"], room)
     return state_point
 

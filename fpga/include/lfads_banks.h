@@ -56,7 +56,10 @@ template <int ROWS, int COLUMNS> struct Affine {
 
 struct Gru {
     Affine<3 * MAX_HIDDEN, MAX_HIDDEN> recurrent; // rows z, r, n
-    int gate_input_left;                          // alignment of input and recurrent parts
+    // Whether a state is rounded to 8 bits before it enters a product, and how.
+    bool bytes;
+    Rounding to_byte;
+    int gate_input_left; // alignment of input and recurrent parts
     int gate_recurrent_left;
     int candidate_input_left;
     int candidate_recurrent_left;

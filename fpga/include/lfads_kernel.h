@@ -9,7 +9,7 @@
 namespace lfads {
 
 constexpr uint32_t IMAGE_MAGIC = 0x4441464C; // "LFAD"
-constexpr uint32_t IMAGE_VERSION = 1;
+constexpr uint32_t IMAGE_VERSION = 2;
 constexpr uint32_t HEADER_WORDS = 64;
 
 enum Command : uint32_t {
@@ -27,7 +27,7 @@ enum Status : uint32_t {
     STATUS_CHECKSUM = 5,   // damaged
     STATUS_SIZE = 6,       // larger than this kernel was compiled for, or sizes that contradict
     STATUS_FORM = 7,       // a form this kernel does not know
-    STATUS_RANGE = 8,      // a shift or a state limit out of range
+    STATUS_RANGE = 8,      // a shift, a state limit or a weight out of range
     STATUS_COMMAND = 9,    // no such command
 };
 

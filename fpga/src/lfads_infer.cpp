@@ -49,8 +49,25 @@ LFADS_INLINE void project_bin(const Encoder& encoder, int n_units, const uint8_t
 struct Scratch {
     acc_t c[3 * MAX_HIDDEN];
     acc_t n_sum[MAX_HIDDEN];
-    int16_t q[PADDED_HIDDEN]; // zero beyond the state's size
+    // Both zero beyond the state's size.
+    int16_t q[PADDED_HIDDEN];
+    int16_t bytes[PADDED_HIDDEN];
 };
+
+// Rows first to last - 1 of U x + b, of a state that is rounded to 8 bits where the model says so.
+LFADS_INLINE void recurrent_product(const Gru& gru, int size, const int16_t* x, int first, int last,
+                                    acc_t* y, Scratch& scratch) {
+    if (!gru.bytes) {
+        product(gru.recurrent, x, first, last, y);
+        return;
+    }
+    for (int j = 0; j < size; ++j) {
+#pragma HLS loop_tripcount min = 16 max = 128
+#pragma HLS pipeline II = 1
+        scratch.bytes[j] = static_cast<int16_t>(clamp(round_shift(x[j], gru.to_byte), -128, 127));
+    }
+    product(gru.recurrent, scratch.bytes, first, last, y);
+}
 
 // h' from h and the input part a. Both states are zero beyond their size.
 LFADS_INLINE void gru_step(const Gru& gru, int size, bool reset_before, bool smooth, const acc_t* a,
@@ -65,7 +82,7 @@ LFADS_INLINE void gru_step(const Gru& gru, int size, bool reset_before, bool smo
     if (reset_before) {
         int16_t* q = scratch.q;
         const Rounding by_gate = rounding(16);
-        product(gru.recurrent, h, 0, 2 * size, c);
+        recurrent_product(gru, size, h, 0, 2 * size, c, scratch);
         for (int j = 0; j < size; ++j) {
 #pragma HLS loop_tripcount min = 16 max = 128
 #pragma HLS pipeline II = 1
@@ -73,14 +90,14 @@ LFADS_INLINE void gru_step(const Gru& gru, int size, bool reset_before, bool smo
             const acc_t r = sigmoid(r_sum, gru.gate_rounding, smooth);
             q[j] = static_cast<int16_t>(round_shift(r * h[j], by_gate));
         }
-        product(gru.recurrent, q, 2 * size, 3 * size, c);
+        recurrent_product(gru, size, q, 2 * size, 3 * size, c, scratch);
         for (int j = 0; j < size; ++j) {
 #pragma HLS loop_tripcount min = 16 max = 128
 #pragma HLS pipeline II = 1
             n_sum[j] = shift_left(a[2 * size + j], ci) + shift_left(c[2 * size + j], cr);
         }
     } else {
-        product(gru.recurrent, h, 0, 3 * size, c);
+        recurrent_product(gru, size, h, 0, 3 * size, c, scratch);
         for (int j = 0; j < size; ++j) {
 #pragma HLS loop_tripcount min = 16 max = 128
 #pragma HLS pipeline II = 1
@@ -108,6 +125,7 @@ LFADS_INLINE void encode(const Encoder& encoder, const Banks& banks, const uint8
 #pragma HLS array_partition variable = scratch.c cyclic factor = LANES
 #pragma HLS array_partition variable = scratch.n_sum cyclic factor = LANES
 #pragma HLS array_partition variable = scratch.q cyclic factor = LANES
+#pragma HLS array_partition variable = scratch.bytes cyclic factor = LANES
     acc_t a[2][PADDED_GATES];
     int16_t h[2][PADDED_HIDDEN] = {};
 #pragma HLS array_partition variable = a dim = 1 complete
@@ -213,6 +231,7 @@ LFADS_INLINE void decode(const Banks& banks, int16_t g[2][PADDED_HIDDEN], int32_
 #pragma HLS array_partition variable = scratch.c cyclic factor = LANES
 #pragma HLS array_partition variable = scratch.n_sum cyclic factor = LANES
 #pragma HLS array_partition variable = scratch.q cyclic factor = LANES
+#pragma HLS array_partition variable = scratch.bytes cyclic factor = LANES
     for (int bin = 0; bin < banks.n_bins_out; ++bin) {
 #pragma HLS loop_tripcount min = 16 max = 128
         int16_t* next = g[(bin + 1) & 1];

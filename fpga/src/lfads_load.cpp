@@ -93,20 +93,33 @@ void read_affine(Reader& in, MAP& map, int rows, int columns, Point point, int x
     }
 }
 
+template <typename MAP> bool weights_within(const MAP& map, int limit) {
+    bool all = true;
+    for (int i = 0; i < map.rows * map.stride; ++i) {
+#pragma HLS loop_tripcount min = 1024 max = 49152
+#pragma HLS pipeline II = 1
+        all = all && within(map.weight[i], -limit, limit);
+    }
+    return all;
+}
+
 int larger(int a, int b) {
     return a > b ? a : b;
 }
 
 // Recurrent weights of a GRU and every shift of its step.
 void read_gru(Reader& in, const Banks& banks, Gru& gru, int size, Point point, int input_point,
-              int state_point, const int32_t* limits) {
-    const int c = point.weight + state_point;
-    if (!within(input_point, 0, MAX_POINT) || !within(state_point, 0, 15) ||
+              int state_point, int drop, const int32_t* limits) {
+    const int c = point.weight + state_point - drop;
+    if (!within(input_point, 0, MAX_POINT) || !within(state_point, 0, 15) || !within(drop, 0, 15) ||
         !within(limits[0], -32768, 0) || !within(limits[1], 0, 32767)) {
         in.ok = false;
         return;
     }
-    read_affine(in, gru.recurrent, 3 * size, size, point, state_point, 0, true);
+    read_affine(in, gru.recurrent, 3 * size, size, point, state_point - drop, 0, true);
+    gru.bytes = drop > 0;
+    gru.to_byte = rounding(drop);
+    in.ok = in.ok && (!gru.bytes || weights_within(gru.recurrent, 127));
     if (!in.ok) {
         return;
     }
@@ -126,7 +139,7 @@ void read_gru(Reader& in, const Banks& banks, Gru& gru, int size, Point point, i
 }
 
 void read_encoder(Reader& in, const Banks& banks, Encoder& encoder, Point input, Point recurrent,
-                  int state_point, const int32_t* limits) {
+                  int state_point, int drop, const int32_t* limits) {
     const int size = banks.encoder_size;
     encoder.gates_stride = padded(3 * size);
     read_halves(in, encoder.input_weight, banks.n_units * encoder.gates_stride);
@@ -135,7 +148,7 @@ void read_encoder(Reader& in, const Banks& banks, Encoder& encoder, Point input,
     }
     read_bias(in, encoder.input_bias, 3 * size, input.weight - input.bias);
     if (in.ok) {
-        read_gru(in, banks, encoder.gru, size, recurrent, input.weight, state_point, limits);
+        read_gru(in, banks, encoder.gru, size, recurrent, input.weight, state_point, drop, limits);
     }
     if (in.ok) {
         read_halves(in, encoder.initial_state, padded(size));
@@ -205,10 +218,11 @@ Status read_sections(Banks& banks, const uint32_t* image) {
         return STATUS_RANGE;
     }
     Reader in = {image + HEADER_WORDS, true};
-    read_encoder(in, banks, banks.forward, {h[24], h[25]}, {h[26], h[27]}, encoder_point, h + 17);
+    read_encoder(in, banks, banks.forward, {h[24], h[25]}, {h[26], h[27]}, encoder_point, h[21],
+                 h + 17);
     if (in.ok) {
         read_encoder(in, banks, banks.backward, {h[28], h[29]}, {h[30], h[31]}, encoder_point,
-                     h + 17);
+                     h[21], h + 17);
     }
     if (in.ok) {
         read_affine(in, banks.ic, banks.ic_size, 2 * banks.encoder_size, {h[32], h[33]},
@@ -221,7 +235,7 @@ Status read_sections(Banks& banks, const uint32_t* image) {
     if (in.ok) {
         read_bias(in, banks.generator_input, 3 * banks.generator_size, 0);
         read_gru(in, banks, banks.generator, banks.generator_size, {h[37], h[38]}, h[36],
-                 generator_point, h + 19);
+                 generator_point, h[22], h + 19);
     }
     if (in.ok) {
         read_affine(in, banks.factors, banks.n_factors, banks.generator_size, {h[39], 0},
@@ -289,6 +303,10 @@ acc_t largest_state(const Gru& gru, acc_t first) {
     return first > one ? first : one;
 }
 
+acc_t product_input(const Gru& gru, acc_t state) {
+    return gru.bytes ? 128 : state;
+}
+
 void choose_blocks(Banks& banks) {
     acc_t first = 0;
     for (int j = 0; j < banks.encoder_size; ++j) {
@@ -298,8 +316,8 @@ void choose_blocks(Banks& banks) {
         first = backward > first ? backward : first;
     }
     const acc_t encoder = largest_state(banks.forward.gru, first);
-    choose_block(banks.forward.gru.recurrent, encoder);
-    choose_block(banks.backward.gru.recurrent, encoder);
+    choose_block(banks.forward.gru.recurrent, product_input(banks.forward.gru, encoder));
+    choose_block(banks.backward.gru.recurrent, product_input(banks.backward.gru, encoder));
     choose_block(banks.ic, encoder);
     acc_t initial = largest_output(banks.ic, encoder);
     if (banks.linear_ic) {
@@ -307,7 +325,7 @@ void choose_blocks(Banks& banks) {
         initial = largest_output(banks.initial, initial);
     }
     const acc_t generator = largest_state(banks.generator, initial);
-    choose_block(banks.generator.recurrent, generator);
+    choose_block(banks.generator.recurrent, product_input(banks.generator, generator));
     choose_block(banks.factors, generator);
 }
 #endif

@@ -25,9 +25,12 @@ FORMS = [(gru, act) for gru in ("reset_after", "reset_before") for act in ("hard
 
 
 def write_case(path: Path, seed: int, index: int) -> None:
-    """Write one model with two trials; four of sixteen models have full-range weights."""
+    """Write one model with two trials; of sixteen, four have full-range weights, four 8 bits."""
     gru, activation = FORMS[index % 4]
-    spec, fixed = random_model(seed, full_range=index % 16 >= 12, gru=gru, activation=activation)
+    spec, fixed = random_model(
+        seed, full_range=index % 16 >= 12, bytes_=8 <= index % 16 < 12, gru=gru,
+        activation=activation,
+    )  # fmt: skip
     counts = random_counts(seed, spec, n_trials=2)
     latents = infer_integer(spec, fixed, counts)
     image = pack_image(spec, fixed)

@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
                 std::printf("%s is not readable\n", argv[i]);
                 return 1;
             }
-            const auto plan = simd::make_plan(*banks, path->height);
+            const auto plan = simd::make_plan(*banks, path->height, path->has_bytes);
             if (plan == nullptr) {
                 continue;
             }

@@ -119,7 +119,7 @@ def test_bad_images_are_refused() -> None:
         ("truncated", np.concatenate([good, good[:16]])),
     ]
     for word, value, message in (
-        (1, 2, "format version"),
+        (1, 99, "format version"),
         (11, 8, "form"),
         (4, 0, "larger"),
         (5, 2**32 - 1, "larger"),
@@ -129,7 +129,15 @@ def test_bad_images_are_refused() -> None:
         damaged = good.copy()
         damaged[word] = value
         cases.append((message, damaged))
-    for word, value in ((12, 16), (17, 1), (20, 40000), (36, 47), (25, 2**31 - 1), (26, 2**31)):
+    for word, value in (
+        (12, 16),
+        (21, 16),
+        (17, 1),
+        (20, 40000),
+        (36, 47),
+        (25, 2**31 - 1),
+        (26, 2**31),
+    ):
         sealed = good.copy()
         sealed[word] = value
         sealed[3] = checksum(sealed)

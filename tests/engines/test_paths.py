@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.random_models import random_counts, random_model
 
-from bci_lfads.models.image import pack_image
+from bci_lfads.errors import ModelError
+from bci_lfads.models.image import checksum, pack_image
 from bci_lfads.models.importers import import_model
 from bci_lfads.models.integer import infer_integer
 from bci_lfads.models.model import Model
+from bci_lfads.models.quantise import quantise
+from bci_lfads.models.spec import LfadsSpec
 
 native = pytest.importorskip(
     "bci_lfads.engines._native", reason="the extension is not built: pip install ."
@@ -61,12 +64,13 @@ def test_models_of_practice_take_the_fastest_path(shared_data):
     activation=st.sampled_from(["hard", "smooth"]),
     scale=st.sampled_from([0.1, 1.0, 6.0]),
     form=st.sampled_from(["fine", "any", "full_range"]),
+    bytes_=st.booleans(),
     rate=st.sampled_from([0.0, 0.2, 3.0, 200.0]),
 )
-def test_equals_the_integer_reference(path, seed, gru, activation, scale, form, rate):
+def test_equals_the_integer_reference(path, seed, gru, activation, scale, form, bytes_, rate):
     spec, fixed = random_model(
         seed, scale=scale, fine=form == "fine", full_range=form == "full_range", gru=gru,
-        activation=activation,
+        activation=activation, bytes_=bytes_,
     )  # fmt: skip
     counts = random_counts(seed, spec, rate=rate)[0]
     kernel = kernel_of(spec, fixed, path)
@@ -78,10 +82,11 @@ def test_equals_the_integer_reference(path, seed, gru, activation, scale, form, 
 @pytest.mark.parametrize("path", VECTORS)
 @pytest.mark.parametrize("gru", ["reset_after", "reset_before"])
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 48, 64, 65, 96, 100, 128, 192, 256])
-def test_all_sizes(path, gru, size):
+@pytest.mark.parametrize("bytes_", [False, True], ids=["16 bit", "8 bit"])
+def test_all_sizes(path, gru, size, bytes_):
     spec, fixed = random_model(
         size, gru=gru, fine=True, encoder_size=size, generator_size=size, n_units=size + 7,
-        n_factors=max(1, size // 4), n_bins=5, n_ahead=2, scale=0.5,
+        n_factors=max(1, size // 4), n_bins=5, n_ahead=2, scale=0.5, bytes_=bytes_,
     )  # fmt: skip
     kernel = kernel_of(spec, fixed, path)
     assert kernel.path == path
@@ -109,9 +114,10 @@ def test_more_spikes_than_vectors_hold_are_counted_all_the_same(path):
 
 @pytest.mark.parametrize("path", VECTORS)
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_window_that_moves_on_keeps_what_it_shares_with_the_last(path, n_threads):
+@pytest.mark.parametrize("bytes_", [False, True], ids=["16 bit", "8 bit"])
+def test_a_window_that_moves_on_keeps_what_it_shares_with_the_last(path, n_threads, bytes_):
     rng = np.random.default_rng(5)
-    spec, fixed = random_model(7, fine=True, n_bins=9, n_units=21)
+    spec, fixed = random_model(7, fine=True, n_bins=9, n_units=21, bytes_=bytes_)
     stream = rng.poisson(0.4, (400, spec.n_units)).astype(np.uint8)
     alone = kernel_of(spec, fixed, path)
     for hop in (1, 2, 4, 8, 9, 20):
@@ -167,3 +173,44 @@ def test_instruction_rates_are_measured(path):
         native.instruction_rates(path, 1, 0.001)
     with pytest.raises(ValueError, match="portable"):
         native.instruction_rates("portable", 4096, 0.001)
+
+
+@pytest.mark.parametrize("path", VECTORS)
+@pytest.mark.parametrize("activation", ["hard", "smooth"])
+def test_weights_of_8_bits_throughout(path, activation):
+    """As `quantise` makes them: input weights have 8 bits too, and are taken four at a time."""
+    spec = LfadsSpec(
+        n_units=37, n_bins=11, encoder_size=24, ic_size=20, generator_size=20, n_factors=3,
+        activation=activation,
+    )  # fmt: skip
+    rng = np.random.default_rng(3)
+    weights = {
+        name: rng.normal(0, 0.3, shape).astype(np.float32)
+        for name, shape in spec.weight_shapes().items()
+    }
+    fixed = quantise(spec, weights, weight_bits=8, product_bits=8)
+    kernel = kernel_of(spec, fixed, path)
+    assert kernel.path == path
+    counts = rng.poisson(0.4, (20, spec.n_bins, spec.n_units)).astype(np.uint8)
+    counts[3] = 255
+    for window in counts:
+        expected = infer_integer(spec, fixed, window)
+        assert_equal(integers(kernel, spec, window), expected)
+        assert_equal(integers(kernel_of(spec, fixed, "portable"), spec, window), expected)
+
+
+def test_weights_beyond_8_bits_are_refused_for_products_of_8_bits():
+    spec, fixed = random_model(2, bytes_=True)
+    fixed.tensors["generator.recurrent_weight"][0, 0] = 128
+    with pytest.raises(ModelError, match="±127"):
+        pack_image(spec, fixed)
+    good = random_model(2, bytes_=True)
+    image = pack_image(*good)
+    weights = good[1].tensors["generator.recurrent_weight"].astype("<i2").tobytes()
+    at = image.tobytes().index(weights[:8])
+    damaged = np.frombuffer(
+        image.tobytes()[:at] + np.int16(-128).tobytes() + image.tobytes()[at + 2 :], np.uint32
+    ).copy()
+    damaged[3] = checksum(damaged)
+    with pytest.raises(ValueError, match="out of range"):
+        native.Kernel(damaged)

@@ -5,6 +5,7 @@ From any test: ``from models.random_models import random_model``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ def random_model(
     scale: float = 1.0,
     full_range: bool = False,
     fine: bool = False,
+    bytes_: bool = False,
     **overrides: Any,
 ) -> tuple[LfadsSpec, FixedPoint]:
     """Return a small random model that `pack_image` accepts.
@@ -34,6 +36,8 @@ def random_model(
         Fill weights and initial states with the int16 limits and values between.
     fine
         Choose points with which the integers stay close to float arithmetic.
+    bytes_
+        Recurrent products of 8 bits.
     overrides
         Fields of `LfadsSpec`.
     """
@@ -54,7 +58,8 @@ def random_model(
         direct = fields["ic_map"] == "direct"
         fields["ic_size"] = fields["generator_size"] if direct else int(rng.integers(1, 41))
     spec = LfadsSpec(**fields)
-    return spec, _random_fixed(rng, spec, scale, full_range, fine)
+    fixed = _random_fixed(rng, spec, scale, full_range, fine)
+    return spec, _to_bytes(rng, fixed) if bytes_ else fixed
 
 
 def random_counts(
@@ -119,3 +124,30 @@ def _random_fixed(
     return FixedPoint(
         tensors, points, encoder_point, ic_point, generator_point, factor_point, log_rate_point
     )
+
+
+def _to_bytes(rng: np.random.Generator, fixed: FixedPoint) -> FixedPoint:
+    """Return the model with recurrent weights of 8 bits and states rounded for the products."""
+    tensors, points = dict(fixed.tensors), dict(fixed.points)
+    drops = {}
+    for name in ("encoder.forward", "encoder.backward", "generator"):
+        state = "encoder" if name.startswith("encoder") else "generator"
+        drop = drops.setdefault(state, int(rng.integers(5, 9)))
+        weight, bias = f"{name}.recurrent_weight", f"{name}.recurrent_bias"
+        tensors[weight] = np.clip(fixed.tensors[weight] >> 8, -127, 127)
+        tensors[bias] = fixed.tensors[bias] >> (8 + drop)
+        points[weight] -= 8
+        points[bias] -= 8 + drop
+        # What has fewer fractional bits than none is no point.
+        shift = max(0, -min(points[weight] + fixed_point(fixed, state) - drop, points[bias]))
+        points[weight] += shift
+        points[bias] += shift
+    return replace(
+        fixed, tensors=tensors, points=points, weight_bits=8, encoder_drop=drops["encoder"],
+        generator_drop=drops["generator"],
+    )  # fmt: skip
+
+
+def fixed_point(fixed: FixedPoint, state: str) -> int:
+    """Return the point of the encoder's or the generator's state."""
+    return fixed.encoder_point if state == "encoder" else fixed.generator_point

@@ -10,6 +10,7 @@ struct Avx2 {
     using I = __m256i;
     using D = __m256d;
     static constexpr int L = 8;
+    static constexpr bool HAS_BYTES = false;
     static constexpr int MOST = 8; // sums at a time
 
     static I zero() { return _mm256_setzero_si256(); }

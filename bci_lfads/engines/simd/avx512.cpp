@@ -10,6 +10,7 @@ struct Avx512 {
     using I = __m512i;
     using D = __m512d;
     static constexpr int L = 16;
+    static constexpr bool HAS_BYTES = true;
     static constexpr int MOST = 12; // sums at a time
 
     static I zero() { return _mm512_setzero_si512(); }
@@ -23,6 +24,17 @@ struct Avx512 {
         return _mm512_set1_epi32(both);
     }
     static I dot(I sum, I w, I x) { return _mm512_dpwssd_epi32(sum, w, x); }
+    // Four products a lane: signed bytes with unsigned ones.
+    static I load_fours(const int8_t* p) { return _mm512_load_si512(p); }
+    static I broadcast_four(const uint8_t* p) {
+        int32_t all;
+        std::memcpy(&all, p, sizeof all);
+        return _mm512_set1_epi32(all);
+    }
+    static I dot_bytes(I sum, I w, I x) { return _mm512_dpbusd_epi32(sum, x, w); }
+    static void store_bytes(uint8_t* p, I v) {
+        _mm_store_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+    }
     // Of 16-bit numbers: the signed high bytes, and the low ones.
     static I high_bytes(I v) { return _mm512_srai_epi16(v, 8); }
     static I low_bytes(I v) { return _mm512_and_si512(v, _mm512_set1_epi16(255)); }
@@ -66,6 +78,22 @@ struct Avx512 {
             const __mmask16 fired = _mm512_test_epi32_mask(pairs, pairs);
             store(pair + n, _mm512_maskz_compress_epi32(fired, place));
             store(both + n, _mm512_maskz_compress_epi32(fired, pairs));
+            n += __builtin_popcount(fired);
+            place = add(place, set(L));
+        }
+        return n;
+    }
+    // The same for fours of units.
+    static int find_fours(const uint8_t* counts, int n_units, int32_t* four, int32_t* all) {
+        I place = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        int n = 0;
+        for (int unit = 0; unit < n_units; unit += 4 * L) {
+            const int left = n_units - unit;
+            const __mmask64 inside = left < 64 ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
+            const I fours = _mm512_maskz_loadu_epi8(inside, counts + unit);
+            const __mmask16 fired = _mm512_test_epi32_mask(fours, fours);
+            store(four + n, _mm512_maskz_compress_epi32(fired, place));
+            store(all + n, _mm512_maskz_compress_epi32(fired, fours));
             n += __builtin_popcount(fired);
             place = add(place, set(L));
         }

@@ -10,6 +10,7 @@ struct Neon {
     using I = int32x4_t;
     using D = float64x2_t;
     static constexpr int L = 4;
+    static constexpr bool HAS_BYTES = false;
     static constexpr int MOST = 12; // sums at a time
 
     static I zero() { return vdupq_n_s32(0); }

@@ -13,8 +13,8 @@ Scratch::Scratch(const Plan& plan) {
         size(std::max({encoder, plan.generator.padded, plan.ic.map.rows, plan.initial.map.rows}));
     const size_t bins = size(plan.n_bins);
     row.resize(2 * size(plan.unit_pairs));
-    fired_pair.resize(bins * size(plan.unit_pairs) + ALIGN); // whole vectors are stored
-    fired_counts.resize(fired_pair.size());
+    fired.resize(bins * size(plan.unit_pairs) + ALIGN); // whole vectors are stored
+    fired_counts.resize(fired.size());
     bin_begin.resize(bins + 1);
     ends.resize(size(aligned(2 * plan.encoder[0].gru.size)));
     for (int side = 0; side < 2; ++side) {
@@ -25,6 +25,10 @@ Scratch::Scratch(const Plan& plan) {
         w.state_values.resize(most);
         w.state.resize(most);
         w.reset_state.resize(most);
+        w.rounded.resize(most);
+        w.reset_rounded.resize(most);
+        w.bytes.resize(most);
+        w.reset_bytes.resize(most);
         w.high_bytes.resize(std::max(ends.size(), most));
         w.low_bytes.resize(w.high_bytes.size());
     }

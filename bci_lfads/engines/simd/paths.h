@@ -12,6 +12,9 @@ namespace simd {
 struct Workplace {
     Buffer<double> sums, update, state_values;
     Buffer<int16_t> state, reset_state, high_bytes, low_bytes;
+    // A state and a reset state, rounded to 8 bits, for products of those.
+    Buffer<int16_t> rounded, reset_rounded;
+    Buffer<uint8_t> bytes, reset_bytes; // 128 more
 };
 
 // What a window works on; made once for a plan, so that a window allocates nothing.
@@ -19,7 +22,9 @@ struct Scratch {
     explicit Scratch(const Plan& plan);
 
     Buffer<uint8_t> row;
-    Buffer<int32_t> fired_pair, fired_counts; // of all new bins, one after the other
+    // Of all new bins, one after the other: pairs (or fours, for products of bytes) of units of
+    // which one fired, and their counts.
+    Buffer<int32_t> fired, fired_counts;
     Buffer<int32_t> bin_begin;
     // Input parts of both directions: a ring of bins, so that a window that moves on keeps them.
     Buffer<int32_t> inputs[2];
@@ -34,12 +39,14 @@ struct Scratch {
 // The stages of a window, compiled for some processors.
 struct Path {
     const char* name;
-    int height; // rows that it sums at a time
+    int height;     // rows that it sums at a time
+    bool has_bytes; // whether it has instructions for products of bytes
     // Finds who fired in the bins from `first` on; false where a bin has too many spikes for
     // exact 32-bit sums.
     bool (*find)(const Plan& plan, const uint8_t* counts, int first, Scratch& scratch);
     // One direction; the input parts of the bins before `first` are there already.
     void (*encode)(const Plan& plan, int side, int first, Scratch& scratch);
+    void (*encode_both)(const Plan& plan, int first, Scratch& scratch);
     void (*generate)(const Plan& plan, Scratch& scratch);
     // Factors and log-rates (unless null) of the bins from `first` to before `last`.
     void (*read_out)(const Plan& plan, int first, int last, Scratch& scratch, int32_t* factors,

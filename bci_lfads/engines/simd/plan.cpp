@@ -24,12 +24,14 @@ double unit_of(const lfads::Rounding& rounding) {
     return power(rounding.left - rounding.right);
 }
 
-// Where a row of a matrix whose groups are `height` rows high keeps a column's weight.
-size_t place(int rows, int pairs, int height, int row, int column) {
+// Where a row of a matrix whose groups are `height` rows high keeps a column's weight, of which
+// a lane takes `each` at a time.
+size_t place(int rows, int pairs, int height, int row, int column, int each = 2) {
     const int group = row / height;
     const int in_group = std::min(height, rows - group * height);
     const size_t before = static_cast<size_t>(group) * height * pairs * 2;
-    return before + (static_cast<size_t>(column / 2) * in_group + row % height) * 2 + column % 2;
+    const size_t lane = static_cast<size_t>(column / each) * in_group + row % height;
+    return before + lane * each + column % each;
 }
 
 // Takes blocks of rows of an affine map, each padded, one below the other.
@@ -61,6 +63,21 @@ void pack(Matrix& m, const MAP& map, int height, std::initializer_list<int> bloc
     }
 }
 
+// The same matrix for products of bytes; x is 128 more there than it stands for.
+void pack_bytes(Matrix& m, int height) {
+    m.bytes.resize(m.weight.size());
+    m.byte_bias.resize(m.rows);
+    for (int row = 0; row < m.rows; ++row) {
+        int32_t sum = 0;
+        for (int k = 0; k < 2 * m.pairs; ++k) {
+            const int16_t w = m.weight[place(m.rows, m.pairs, height, row, k)];
+            m.bytes[place(m.rows, m.pairs, height, row, k, 4)] = static_cast<int8_t>(w);
+            sum += w;
+        }
+        m.byte_bias[row] = m.bias[row] - 128 * sum;
+    }
+}
+
 double largest(const Matrix& m, int64_t x_max) {
     return static_cast<double>(m.norm) * static_cast<double>(x_max) +
            static_cast<double>(m.bias_max);
@@ -70,8 +87,14 @@ int32_t saturating(double v) {
     return v < INT32_MAX ? static_cast<int32_t>(std::ceil(v)) : INT32_MAX;
 }
 
+// What cannot be exceeded by what enters a recurrent product.
+int64_t product_input(const lfads::Gru& gru, int64_t state) {
+    return gru.bytes ? 128 : state;
+}
+
 bool make_gru(GruPlan& plan, const lfads::Gru& gru, int size, bool reset_before, bool smooth,
-              int height, int64_t x_max) {
+              int height, bool has_bytes, int64_t x_max) {
+    x_max = product_input(gru, x_max);
     plan.size = size;
     plan.padded = aligned(size);
     plan.reset_before = reset_before;
@@ -85,6 +108,20 @@ bool make_gru(GruPlan& plan, const lfads::Gru& gru, int size, bool reset_before,
     const Matrix& last = reset_before ? plan.candidate : plan.gates;
     if (!plan.gates.wide() || !last.wide()) {
         return false;
+    }
+    if (gru.bytes) {
+        // With the bias of bytes: what 128 more in each column adds is no more than the sum itself.
+        if (!plan.gates.narrow(2 * x_max) || !last.narrow(2 * x_max)) {
+            return false;
+        }
+        plan.input = has_bytes ? Input::BYTES : Input::ROUNDED;
+        plan.to_byte = unit_of(gru.to_byte);
+    }
+    if (plan.input == Input::BYTES) {
+        pack_bytes(plan.gates, height);
+        if (reset_before) {
+            pack_bytes(plan.candidate, height);
+        }
     }
     const double gate_unit = unit_of(gru.gate_rounding);
     const double candidate_unit = unit_of(gru.candidate_rounding);
@@ -117,11 +154,13 @@ bool make_gru(GruPlan& plan, const lfads::Gru& gru, int size, bool reset_before,
 }
 
 bool make_encoder(EncoderPlan& plan, const lfads::Encoder& encoder, const lfads::Banks& banks,
-                  int unit_pairs, int height, int64_t x_max) {
+                  int unit_pairs, int height, bool has_bytes, int64_t x_max) {
     const int size = banks.encoder_size;
-    if (!make_gru(plan.gru, encoder.gru, size, banks.reset_before, banks.smooth, height, x_max)) {
+    if (!make_gru(plan.gru, encoder.gru, size, banks.reset_before, banks.smooth, height, has_bytes,
+                  x_max)) {
         return false;
     }
+    x_max = product_input(encoder.gru, x_max);
     const bool gates = plan.gru.gates.narrow(x_max);
     plan.narrow = gates && (!banks.reset_before || plan.gru.candidate.narrow(x_max));
     const int padded = plan.gru.padded;
@@ -138,6 +177,17 @@ bool make_encoder(EncoderPlan& plan, const lfads::Encoder& encoder, const lfads:
             const int16_t w = encoder.input_weight[unit * encoder.gates_stride + row];
             weight_max = std::max(weight_max, magnitude(w));
             plan.input_weight[(static_cast<size_t>(unit / 2) * 3 * padded + to) * 2 + unit % 2] = w;
+        }
+    }
+    if (has_bytes && weight_max <= 127) {
+        plan.input_bytes.resize(plan.input_weight.size());
+        for (int unit = 0; unit < 2 * unit_pairs; ++unit) {
+            for (int to = 0; to < 3 * padded; ++to) {
+                const size_t from = static_cast<size_t>(unit / 2) * 3 * padded + to;
+                const size_t lane = static_cast<size_t>(unit / 4) * 3 * padded + to;
+                plan.input_bytes[lane * 4 + unit % 4] =
+                    static_cast<int8_t>(plan.input_weight[from * 2 + unit % 2]);
+            }
         }
     }
     plan.initial_state.resize(padded);
@@ -191,7 +241,7 @@ bool rates_exact(const lfads::Banks& banks) {
 
 } // namespace
 
-std::unique_ptr<Plan> make_plan(const lfads::Banks& banks, int height) {
+std::unique_ptr<Plan> make_plan(const lfads::Banks& banks, int height, bool has_bytes) {
     auto plan = std::make_unique<Plan>();
     Plan& p = *plan;
     p.height = height;
@@ -211,10 +261,12 @@ std::unique_ptr<Plan> make_plan(const lfads::Banks& banks, int height) {
     const int64_t encoder = largest_state(banks.forward.gru, first);
     const lfads::Encoder* sides[2] = {&banks.forward, &banks.backward};
     for (int side = 0; side < 2; ++side) {
-        if (!make_encoder(p.encoder[side], *sides[side], banks, p.unit_pairs, height, encoder)) {
+        if (!make_encoder(p.encoder[side], *sides[side], banks, p.unit_pairs, height, has_bytes,
+                          encoder)) {
             return nullptr;
         }
     }
+    p.input_bytes = p.encoder[0].input_bytes.size() > 0 && p.encoder[1].input_bytes.size() > 0;
     if (!make_affine(p.ic, banks.ic, height, encoder)) {
         return nullptr;
     }
@@ -228,7 +280,7 @@ std::unique_ptr<Plan> make_plan(const lfads::Banks& banks, int height) {
     const int64_t generator = largest_state(banks.generator, initial);
     p.generator_one = largest_state(banks.generator, 0);
     if (!make_gru(p.generator, banks.generator, banks.generator_size, banks.reset_before,
-                  banks.smooth, height, generator) ||
+                  banks.smooth, height, has_bytes, generator) ||
         !make_affine(p.factors, banks.factors, height, generator) || !p.factors.map.wide() ||
         !rates_exact(banks)) {
         return nullptr;

@@ -53,6 +53,9 @@ struct Matrix {
     Buffer<int16_t> weight; // group of rows, pair of columns, row, column
     Buffer<int32_t> bias;   // for 32-bit sums; zero where it does not fit
     Buffer<double> wide_bias;
+    // For products of bytes: four columns a lane, and less what 128 more in each column adds.
+    Buffer<int8_t> bytes;
+    Buffer<int32_t> byte_bias;
     int64_t norm = 0; // largest sum of magnitudes of a row's weights
     int64_t bias_max = 0;
 
@@ -62,7 +65,12 @@ struct Matrix {
     bool wide() const { return norm * 256 <= INT32_MAX; }
 };
 
+// What enters a recurrent product: the state; the state rounded to 8 bits; the same as bytes.
+enum class Input { STATE, ROUNDED, BYTES };
+
 struct GruPlan {
+    Input input = Input::STATE;
+    double to_byte = 0; // from a state to what is rounded to 8 bits
     int size = 0;
     int padded = 0;
     bool reset_before = false;
@@ -81,6 +89,7 @@ struct EncoderPlan {
     GruPlan gru;
     bool narrow = false;
     Buffer<int16_t> input_weight; // pair of units, gate row (z, r, n, each padded), unit
+    Buffer<int8_t> input_bytes;   // four units at a time, where all weights have 8 bits
     Buffer<int32_t> input_bias;
     int64_t counts_max = 0; // spikes in a bin up to which its sums fit 32 bits
     Buffer<double> initial_state;
@@ -97,7 +106,8 @@ struct Plan {
     int n_units = 0, n_bins = 0, n_bins_out = 0, n_factors = 0;
     int unit_pairs = 0;
     bool smooth = false, linear_ic = false;
-    EncoderPlan encoder[2]; // forward, backward
+    bool input_bytes = false; // both encoders have input weights of 8 bits, taken as bytes
+    EncoderPlan encoder[2];   // forward, backward
     AffinePlan ic, initial, factors;
     GruPlan generator;
     int64_t generator_one = 0;      // 1 as a state
@@ -108,9 +118,9 @@ struct Plan {
     double rates_scale = 0;
 };
 
-// Lay out a loaded model for sums over `height` rows at a time; null where they cannot be proven
-// exact in this way.
-std::unique_ptr<Plan> make_plan(const lfads::Banks& banks, int height);
+// Lay out a loaded model for sums over `height` rows at a time, and for products of bytes if there
+// are instructions for them; null where the sums cannot be proven exact in this way.
+std::unique_ptr<Plan> make_plan(const lfads::Banks& banks, int height, bool has_bytes);
 
 } // namespace simd
 

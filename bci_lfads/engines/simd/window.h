@@ -33,6 +33,10 @@ constexpr double OUTPUT_LIMIT = (1 << 23) - 1;
     return n;
 }
 
+template <typename T, T VALUE> struct Constant {
+    static constexpr T value = VALUE;
+};
+
 template <class V> struct Window {
     using I = typename V::I; // L 32-bit integers
     using D = typename V::D; // L / 2 float64
@@ -91,6 +95,54 @@ template <class V> struct Window {
                 total = V::add(total, sum[phase * NV + v]);
             }
             store(y + v * L, widen(total));
+        }
+    }
+
+    // The same from bytes: x is 128 more than it stands for, which the bias takes off.
+    template <int NV>
+    static void byte_group(const int8_t* w, int fours, const uint8_t* x, const int32_t* bias,
+                           double* y) {
+        constexpr int PHASES = NV <= 2 ? 4 : (NV <= 4 ? 2 : 1);
+        I sum[NV * PHASES];
+        for (int v = 0; v < NV * PHASES; ++v) {
+            sum[v] = v < NV ? V::load(bias + v * L) : V::zero();
+        }
+        for (int f = 0; f < fours; f += PHASES) {
+            for (int phase = 0; phase < PHASES; ++phase) {
+                const I four = V::broadcast_four(x + 4 * (f + phase));
+                for (int v = 0; v < NV; ++v) {
+                    I& s = sum[phase * NV + v];
+                    s = V::dot_bytes(s, V::load_fours(w), four);
+                    w += 4 * L;
+                }
+            }
+        }
+        for (int v = 0; v < NV; ++v) {
+            I total = sum[v];
+            for (int phase = 1; phase < PHASES; ++phase) {
+                total = V::add(total, sum[phase * NV + v]);
+            }
+            store(y + v * L, widen(total));
+        }
+    }
+
+    template <int NV>
+    static void byte_rest(const Matrix& m, int vectors, int first, const uint8_t* x, double* y) {
+        if constexpr (NV > 0) {
+            if (vectors == NV) {
+                const int8_t* w = m.bytes.data() + static_cast<size_t>(first) * m.pairs * 2;
+                byte_group<NV>(w, m.pairs / 2, x, m.byte_bias.data() + first, y + first);
+            } else {
+                byte_rest<NV - 1>(m, vectors, first, x, y);
+            }
+        }
+    }
+
+    static void byte_product(const Matrix& m, int first, int last, const uint8_t* x, double* y) {
+        for (int row = first; row < last;) {
+            const int vectors = last - row < V::MOST * L ? (last - row) / L : V::MOST;
+            byte_rest<V::MOST>(m, vectors, row, x, y);
+            row += vectors * L;
         }
     }
 
@@ -220,13 +272,52 @@ template <class V> struct Window {
     };
 
     struct State {
-        int16_t* integers; // what products take
+        int16_t* integers;
         double* values;
     };
 
+    // Puts states, which are integers, where a recurrent product takes them from.
+    template <Input INPUT>
+    static void store_input(const GruPlan& g, Both h, int16_t* state, int16_t* rounded,
+                            uint8_t* bytes) {
+        if constexpr (INPUT == Input::STATE) {
+            V::store_halves(state, narrow(h));
+        } else {
+            const Both scaled = nearest(times(h, V::set_double(g.to_byte)));
+            const I byte = narrow(clamp(scaled, V::set_double(-128.0), V::set_double(127.0)));
+            if constexpr (INPUT == Input::BYTES) {
+                V::store_bytes(bytes, V::add(byte, V::set(128)));
+            } else {
+                V::store_halves(rounded, byte);
+            }
+        }
+    }
+
+    // The same for a state, whose 16 bits are kept as well.
+    template <Input INPUT>
+    static void store_state(const GruPlan& g, Both h, int16_t* state, int j, Workplace& s) {
+        if constexpr (INPUT != Input::STATE) {
+            V::store_halves(state + j, narrow(h));
+        }
+        store_input<INPUT>(g, h, state + j, s.rounded.data() + j, s.bytes.data() + j);
+    }
+
+    // A recurrent product of the state, or of the reset state.
+    template <Input INPUT>
+    static void recurrent(const Matrix& m, int last, const int16_t* state, bool narrow_sums,
+                          bool reset, Workplace& s, double* y) {
+        if constexpr (INPUT == Input::BYTES) {
+            byte_product(m, 0, last, reset ? s.reset_bytes.data() : s.bytes.data(), y);
+        } else if constexpr (INPUT == Input::ROUNDED) {
+            product(m, 0, last, reset ? s.reset_rounded.data() : s.rounded.data(), true, s, y);
+        } else {
+            product(m, 0, last, state, narrow_sums, s, y);
+        }
+    }
+
     // The state after h: its values in place, its integers to `next`, which may be in place too.
-    template <bool SMOOTH, class INPUT>
-    static void step(const GruPlan& g, const INPUT& input, State h, int16_t* next, bool narrow_sums,
+    template <bool SMOOTH, Input INPUT, class PART>
+    static void step(const GruPlan& g, const PART& input, State h, int16_t* next, bool narrow_sums,
                      Workplace& s) {
         const int n = g.padded;
         double* c = s.sums.data();
@@ -241,18 +332,19 @@ template <class V> struct Window {
         const double* c_n = c + 2 * n;
         // Gates first, so that no candidate waits alone.
         if (g.reset_before) {
-            product(g.gates, 0, 2 * n, h.integers, narrow_sums, s, c);
+            recurrent<INPUT>(g.gates, 2 * n, h.integers, narrow_sums, false, s, c);
             for (int j = 0; j < n; j += L) {
                 Both rz[2] = {fma(load(c + j), by_gate, input.gate_part(n + j)),
                               fma(load(c_z + j), by_gate, input.gate_part(j))};
                 gate<SMOOTH>(rz);
-                const Both q = times(rz[0], load(h.values + j));
-                V::store_halves(s.reset_state.data() + j, narrow(q));
+                const Both q = nearest(times(rz[0], load(h.values + j)));
+                store_input<INPUT>(g, q, s.reset_state.data() + j, s.reset_rounded.data() + j,
+                                   s.reset_bytes.data() + j);
                 store(update + j, rz[1]);
             }
-            product(g.candidate, 0, n, s.reset_state.data(), narrow_sums, s, c + 2 * n);
+            recurrent<INPUT>(g.candidate, n, s.reset_state.data(), narrow_sums, true, s, c + 2 * n);
         } else {
-            product(g.gates, 0, 3 * n, h.integers, narrow_sums, s, c);
+            recurrent<INPUT>(g.gates, 3 * n, h.integers, narrow_sums, false, s, c);
             for (int j = 0; j < n; j += L) {
                 Both rz[2] = {fma(load(c + j), by_gate, input.gate_part(n + j)),
                               fma(load(c_z + j), by_gate, input.gate_part(j))};
@@ -276,7 +368,7 @@ template <class V> struct Window {
                 const Both blend = fma(load(update + i), minus(load(h.values + i), nk), nk);
                 const Both limited = clamp(nearest(blend), low, high);
                 store(h.values + i, limited);
-                V::store_halves(next + i, narrow(limited));
+                store_state<INPUT>(g, limited, next, i, s);
             }
         };
         int j = 0;
@@ -290,74 +382,104 @@ template <class V> struct Window {
         }
     }
 
-    template <int NV>
-    static void project_rows(const EncoderPlan& e, const Scratch& s, int begin, int end, int row,
-                             int32_t* a) {
-        const int rows = 3 * e.gru.padded;
-        I sum[NV];
-        for (int v = 0; v < NV; ++v) {
-            sum[v] = V::load(e.input_bias.data() + row + v * L);
-        }
-        for (int i = begin; i < end; ++i) {
-            const int16_t* w =
-                e.input_weight.data() + (static_cast<size_t>(s.fired_pair[i]) * rows + row) * 2;
-            const I both = V::set(s.fired_counts[i]);
+    // Input parts of NV vectors of gate rows of a bin, in one direction or in both: the weights of
+    // the units that fired, times their counts.
+    template <int NV, int SIDES>
+    static void project_rows(const Plan& p, const EncoderPlan* const (&e)[SIDES], const Scratch& s,
+                             int bin, int row, int32_t* const (&a)[SIDES]) {
+        const size_t rows = 3 * static_cast<size_t>(e[0]->gru.padded);
+        I sum[SIDES][NV];
+        for (int side = 0; side < SIDES; ++side) {
             for (int v = 0; v < NV; ++v) {
-                sum[v] = V::dot(sum[v], V::load_pairs(w + 2 * v * L), both);
+                sum[side][v] = V::load(e[side]->input_bias.data() + row + v * L);
             }
         }
-        for (int v = 0; v < NV; ++v) {
-            const bool gate = row + v * L < 2 * e.gru.padded;
-            const int32_t most = gate ? e.gru.gate_input_max : e.gru.candidate_input_max;
-            const I limited = V::min_int(V::max_int(sum[v], V::set(-most)), V::set(most));
-            V::store(a + row + v * L, limited);
+        for (int i = s.bin_begin[bin]; i < s.bin_begin[bin + 1]; ++i) {
+            const size_t lane = s.fired[i] * rows + row;
+            const I counts = V::set(s.fired_counts[i]);
+            for (int side = 0; side < SIDES; ++side) {
+                if constexpr (V::HAS_BYTES) {
+                    if (p.input_bytes) {
+                        const int8_t* w = e[side]->input_bytes.data() + lane * 4;
+                        for (int v = 0; v < NV; ++v) {
+                            I& to = sum[side][v];
+                            to = V::dot_bytes(to, V::load_fours(w + 4 * v * L), counts);
+                        }
+                        continue;
+                    }
+                }
+                const int16_t* w = e[side]->input_weight.data() + lane * 2;
+                for (int v = 0; v < NV; ++v) {
+                    I& to = sum[side][v];
+                    to = V::dot(to, V::load_pairs(w + 2 * v * L), counts);
+                }
+            }
+        }
+        for (int side = 0; side < SIDES; ++side) {
+            const GruPlan& g = e[side]->gru;
+            for (int v = 0; v < NV; ++v) {
+                const bool gate = row + v * L < 2 * g.padded;
+                const I most = V::set(gate ? g.gate_input_max : g.candidate_input_max);
+                const I least = V::set(-(gate ? g.gate_input_max : g.candidate_input_max));
+                V::store(a[side] + row + v * L, V::min_int(V::max_int(sum[side][v], least), most));
+            }
         }
     }
 
-    template <int NV>
-    static void project_rest(const EncoderPlan& e, const Scratch& s, int begin, int end,
-                             int vectors, int row, int32_t* a) {
+    template <int NV, int SIDES>
+    static void project_rest(const Plan& p, const EncoderPlan* const (&e)[SIDES], const Scratch& s,
+                             int bin, int vectors, int row, int32_t* const (&a)[SIDES]) {
         if constexpr (NV > 0) {
             if (vectors == NV) {
-                project_rows<NV>(e, s, begin, end, row, a);
+                project_rows<NV>(p, e, s, bin, row, a);
             } else {
-                project_rest<NV - 1>(e, s, begin, end, vectors, row, a);
+                project_rest<NV - 1>(p, e, s, bin, vectors, row, a);
             }
         }
     }
 
-    // Input part of the gates of a bin: the weights of the units that fired, times their counts.
-    static void project(const EncoderPlan& e, const Scratch& s, int bin, int32_t* a) {
-        const int rows = 3 * e.gru.padded;
-        for (int row = 0; row < rows;) {
-            const int vectors = rows - row < V::MOST * L ? (rows - row) / L : V::MOST;
-            project_rest<V::MOST>(e, s, s.bin_begin[bin], s.bin_begin[bin + 1], vectors, row, a);
-            row += vectors * L;
+    // Where the input part of a bin of the window is kept.
+    static int32_t* input_of(const Plan& p, int side, int bin, Scratch& s) {
+        const int row = s.first_row + bin;
+        const size_t rows = 3 * static_cast<size_t>(p.encoder[side].gru.padded);
+        return s.inputs[side].data() + (row < p.n_bins ? row : row - p.n_bins) * rows;
+    }
+
+    // Input parts of the bins from `first` on, of the directions from `side` on.
+    template <int SIDES> static void project(const Plan& p, int side, int first, Scratch& s) {
+        const EncoderPlan* e[SIDES];
+        int32_t* a[SIDES];
+        for (int i = 0; i < SIDES; ++i) {
+            e[i] = &p.encoder[side + i];
+        }
+        const int rows = 3 * e[0]->gru.padded;
+        for (int bin = first; bin < p.n_bins; ++bin) {
+            for (int i = 0; i < SIDES; ++i) {
+                a[i] = input_of(p, side + i, bin, s);
+            }
+            for (int row = 0; row < rows;) {
+                const int vectors = rows - row < V::MOST * L ? (rows - row) / L : V::MOST;
+                project_rest<V::MOST, SIDES>(p, e, s, bin, vectors, row, a);
+                row += vectors * L;
+            }
         }
     }
 
-    // Last state of one direction.
-    template <bool SMOOTH> static void encode_as(const Plan& p, int side, int first, Scratch& s) {
+    // Last state of one direction, from its input parts.
+    template <bool SMOOTH, Input INPUT> static void encode_as(const Plan& p, int side, Scratch& s) {
         const EncoderPlan& e = p.encoder[side];
         const GruPlan& g = e.gru;
         Workplace& work = s.work[side];
-        const size_t rows = 3 * static_cast<size_t>(g.padded);
-        const auto input_of = [&](int bin) {
-            const int row = s.first_row + bin;
-            return s.inputs[side].data() + (row < p.n_bins ? row : row - p.n_bins) * rows;
-        };
-        for (int bin = first; bin < p.n_bins; ++bin) {
-            project(e, s, bin, input_of(bin));
-        }
-        State h = {work.state.data(), work.state_values.data()};
-        for (int j = 0; j < g.padded; ++j) {
-            h.values[j] = e.initial_state[j];
-            h.integers[j] = static_cast<int16_t>(e.initial_state[j]);
+        const State h = {work.state.data(), work.state_values.data()};
+        for (int j = 0; j < g.padded; j += L) {
+            const Both first = load(e.initial_state.data() + j);
+            store(h.values + j, first);
+            store_state<INPUT>(g, first, h.integers, j, work);
         }
         BinInput input = {nullptr, V::set_double(g.gate_input), V::set_double(g.candidate_input)};
         for (int i = 0; i < p.n_bins; ++i) {
-            input.a = input_of(side == 0 ? i : p.n_bins - 1 - i);
-            step<SMOOTH>(g, input, h, h.integers, e.narrow, work);
+            input.a = input_of(p, side, side == 0 ? i : p.n_bins - 1 - i, s);
+            step<SMOOTH, INPUT>(g, input, h, h.integers, e.narrow, work);
         }
         std::memcpy(s.ends.data() + side * g.size, h.integers,
                     static_cast<size_t>(g.size) * sizeof *h.integers);
@@ -445,7 +567,7 @@ template <class V> struct Window {
     }
 
     // The initial condition, then the generator's states of all bins.
-    template <bool SMOOTH> static void generate_as(const Plan& p, Scratch& s) {
+    template <bool SMOOTH, Input INPUT> static void generate_as(const Plan& p, Scratch& s) {
         Workplace& work = s.work[0];
         State g = {s.generated.data(), work.state_values.data()};
         if (p.linear_ic) {
@@ -462,10 +584,13 @@ template <class V> struct Window {
         }
         const Matrix& last = p.generator.reset_before ? p.generator.candidate : p.generator.gates;
         const bool narrow_sums = p.generator.gates.narrow(most) && last.narrow(most);
+        for (int j = 0; j < p.generator.padded; j += L) {
+            store_state<INPUT>(p.generator, load(g.values + j), g.integers, j, work);
+        }
         const ConstantInput input = {p.generator_input.data()};
         for (int bin = 0; bin < p.n_bins_out; ++bin) {
             int16_t* next = g.integers + p.generator.padded;
-            step<SMOOTH>(p.generator, input, g, next, narrow_sums, work);
+            step<SMOOTH, INPUT>(p.generator, input, g, next, narrow_sums, work);
             g.integers = next;
             __atomic_store_n(&s.n_generated, bin + 1, __ATOMIC_RELEASE);
         }
@@ -484,40 +609,85 @@ template <class V> struct Window {
         }
     }
 
-    static int64_t spikes_of(const int32_t* both, int n) {
-        int64_t spikes = 0;
-        for (int i = 0; i < n; ++i) {
-            spikes += (both[i] & 255) + (both[i] >> 16);
-        }
-        return spikes;
-    }
-
     static bool find(const Plan& p, const uint8_t* counts, int first, Scratch& s) {
         const int64_t forward = p.encoder[0].counts_max;
         const int64_t backward = p.encoder[1].counts_max;
         const int64_t most = forward < backward ? forward : backward;
-        int32_t* pair = s.fired_pair.data();
-        int32_t* both = s.fired_counts.data();
         int n = 0;
         for (int bin = first; bin < p.n_bins; ++bin) {
             const uint8_t* of_bin = counts + static_cast<size_t>(bin) * p.n_units;
-            const int found = V::find_fired(of_bin, p.n_units, s.row.data(), pair + n, both + n);
             s.bin_begin[bin] = n;
-            if (found * 2 * 255 > most && spikes_of(both + n, found) > most) {
-                return false;
+            n += find_bin(p, of_bin, s, n);
+            if ((n - s.bin_begin[bin]) * 4 * 255 > most) {
+                int64_t spikes = 0;
+                for (int unit = 0; unit < p.n_units; ++unit) {
+                    spikes += of_bin[unit];
+                }
+                if (spikes > most) {
+                    return false;
+                }
             }
-            n += found;
         }
         s.bin_begin[p.n_bins] = n;
         return true;
     }
 
+    static int find_bin(const Plan& p, const uint8_t* counts, Scratch& s, int n) {
+        int32_t* place = s.fired.data() + n;
+        int32_t* found = s.fired_counts.data() + n;
+        if constexpr (V::HAS_BYTES) {
+            if (p.input_bytes) {
+                return V::find_fours(counts, p.n_units, place, found);
+            }
+        }
+        return V::find_fired(counts, p.n_units, s.row.data(), place, found);
+    }
+
+    // Calls with the form of activations and the products' input as constants.
+    template <class WORK> static void by_form(bool smooth, Input input, const WORK& work) {
+        const auto with_input = [&](auto is_smooth) {
+            if (input == Input::STATE) {
+                work(is_smooth, Constant<Input, Input::STATE>());
+            } else if (V::HAS_BYTES) {
+                work(is_smooth, Constant<Input, V::HAS_BYTES ? Input::BYTES : Input::ROUNDED>());
+            } else {
+                work(is_smooth, Constant<Input, Input::ROUNDED>());
+            }
+        };
+        if (smooth) {
+            with_input(Constant<bool, true>());
+        } else {
+            with_input(Constant<bool, false>());
+        }
+    }
+
+    static void recur(const Plan& p, int side, Scratch& s) {
+        by_form(p.smooth, p.encoder[side].gru.input, [&](auto is_smooth, auto input) {
+            encode_as<decltype(is_smooth)::value, decltype(input)::value>(p, side, s);
+        });
+    }
+
     static void encode(const Plan& p, int side, int first, Scratch& s) {
-        p.smooth ? encode_as<true>(p, side, first, s) : encode_as<false>(p, side, first, s);
+        project<1>(p, side, first, s);
+        recur(p, side, s);
+    }
+
+    static void encode_both(const Plan& p, int first, Scratch& s) {
+        // Together if the first cache holds the input weights of both.
+        if (V::HAS_BYTES && p.input_bytes) {
+            project<V::HAS_BYTES ? 2 : 1>(p, 0, first, s);
+        } else {
+            project<1>(p, 0, first, s);
+            project<1>(p, 1, first, s);
+        }
+        recur(p, 0, s);
+        recur(p, 1, s);
     }
 
     static void generate(const Plan& p, Scratch& s) {
-        p.smooth ? generate_as<true>(p, s) : generate_as<false>(p, s);
+        by_form(p.smooth, p.generator.input, [&](auto is_smooth, auto input) {
+            generate_as<decltype(is_smooth)::value, decltype(input)::value>(p, s);
+        });
     }
 
     static void read_out(const Plan& p, int first, int last, Scratch& s, int32_t* factors,
@@ -577,7 +747,8 @@ template <class V> struct Window {
     }
 
     static constexpr Path path(const char* name) {
-        return {name, V::MOST * L, find, encode, generate, read_out, dots, fmas};
+        return {name,        V::MOST * L, V::HAS_BYTES, find, encode,
+                encode_both, generate,    read_out,     dots, fmas};
     }
 };
 
