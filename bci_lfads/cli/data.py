@@ -44,6 +44,9 @@ def replay(
     spikes: _Spikes = "ReplaySpikes",
     markers: _Markers = "ReplayMarkers",
     wait: _Wait = 0.0,
+    pushed: Annotated[
+        Path | None, typer.Option(help="Keep when each item was pushed, by its stamp, in an .npz.")
+    ] = None,
     json: _Json = False,
 ) -> None:
     """Replay a recording on LSL with its original timing."""
@@ -53,6 +56,7 @@ def replay(
 
     recording = read(recording_file)
     control = replaying.ReplayControl(paused=paused)
+    pushes = replaying.PushLog()
     at = 0.0
     with (
         progress(f"replaying {recording.name}", recording.duration) as advance,
@@ -79,7 +83,10 @@ def replay(
             wait=wait,
             control=control,
             on_progress=on_progress,
+            on_push=None if pushed is None else pushes,
         )
+    if pushed is not None:
+        pushes.save(pushed)
     late = report.lateness
     result: dict[str, Any] = {
         "spikes": report.n_spikes,
@@ -95,6 +102,7 @@ def replay(
             "median": round(1e3 * late.median, 4),
             "p99": round(1e3 * late.p99, 4),
             "max": round(1e3 * late.max, 4),
+            "within_1ms": round(late.within_1ms, 6),
         },
     }
     if json:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from bci_lfads.errors import RecordingError, StreamError
 from bci_lfads.recordings.recording import BinnedCounts, Markers, Recording, SpikeEvents
 from bci_lfads.recordings.replay import ReplayControl, Replayer
-from bci_lfads.recordings.replay.lateness import LatenessRecord
+from bci_lfads.recordings.replay.lateness import LatenessRecord, PushLog
 from bci_lfads.recordings.replay.schedule import schedule
 
 
@@ -333,6 +333,25 @@ def test_lateness_quantiles_are_right_to_a_few_percent(late):
     assert summary is not None
     assert summary.n == len(late)
     assert summary.max == max(late)
+    assert summary.within_1ms == pytest.approx(np.mean(np.array(late) <= 1e-3))
     for q, value in ((0.5, summary.median), (0.99, summary.p99)):
         true = np.quantile(late, q, method="inverted_cdf")
         assert true * 0.999 <= value <= true * 1.025 + 1e-6
+
+
+def test_when_each_spike_was_pushed_is_kept(tmp_path):
+    recording = Recording(
+        SpikeEvents(np.array([0.1, 0.2, 0.2, 0.7]), np.zeros(4, np.int32)), ("a",), 0.0, 1.0
+    )
+    log = PushLog()
+    replayer, sink, _ = make(recording, on_push=log)
+    replayer.run()
+    log.save(tmp_path / "log.npz")
+    with np.load(tmp_path / "log.npz") as file:
+        np.testing.assert_array_equal(file["stamps"], sink.stamps)
+        late = file["pushed"] - file["stamps"]
+    assert (late >= 0).all()
+    assert (late < 1e-3).all()
+    PushLog().save(tmp_path / "empty.npz")
+    with np.load(tmp_path / "empty.npz") as file:
+        assert file["stamps"].shape == file["pushed"].shape == (0,)

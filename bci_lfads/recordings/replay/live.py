@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
+import numpy as np
 import pylsl
+from numpy.typing import NDArray
 
 from bci_lfads.errors import StreamError
 from bci_lfads.recordings.recording import BinnedCounts, Recording
@@ -73,6 +75,7 @@ def replay(
     control: ReplayControl | None = None,
     on_ready: Callable[[], None] | None = None,
     on_progress: Callable[[ReplayProgress], None] | None = None,
+    on_push: Callable[[NDArray[np.float64], float], None] | None = None,
 ) -> ReplayReport:
     """Replay a recording on LSL.
 
@@ -101,6 +104,8 @@ def replay(
         Called when the streams are there, before the wait.
     on_progress
         Called about ten times a second; it must be quick.
+    on_push
+        Called after each push of spikes with their stamps and the LSL time at which it began.
 
     Raises
     ------
@@ -135,7 +140,7 @@ def replay(
         progress = StatusFollower(follow) if speed == "max" and follow else None
         replayer = Replayer(
             recording, spike_source, marker_source, form=form, bin_width=width, speed=speed,
-            loop=loop, progress=progress, on_progress=on_progress,
+            loop=loop, progress=progress, on_progress=on_progress, on_push=on_push,
         )  # fmt: skip
         report = replayer.run(control)
         _drain(report.last_stamp if speed == 1 else -math.inf)

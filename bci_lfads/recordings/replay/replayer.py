@@ -113,6 +113,8 @@ class Replayer:
         LSL time that stands for the recording's start; default shortly after `run` is called.
     on_progress
         Called about ten times a second from the replay's thread; it must be quick.
+    on_push
+        Called after each push of spikes with their stamps and the LSL time at which it began.
     clock, sleep
         The LSL clock and a way to wait.
 
@@ -138,6 +140,7 @@ class Replayer:
         bounds: bool = True,
         start_at: float | None = None,
         on_progress: Callable[[ReplayProgress], None] | None = None,
+        on_push: Callable[[NDArray[np.float64], float], None] | None = None,
         clock: Callable[[], float] = pylsl.local_clock,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -169,7 +172,8 @@ class Replayer:
                 recording.name or "recording", outside,
             )  # fmt: skip
         self._start, self._stop = recording.start, self._plan.stop
-        self._loop, self._bounds, self._on_progress = loop, bounds, on_progress
+        self._loop, self._bounds = loop, bounds
+        self._on_progress, self._on_push = on_progress, on_push
         self._clock, self._sleep, self._start_at = clock, sleep, start_at
         self._late = LatenessRecord()
         self._shift = self._newest = 0.0
@@ -275,6 +279,7 @@ class Replayer:
     def _push_spikes(self, items: slice) -> None:
         times, values = self._plan.times[items], self._plan.values[items]
         stamps = times + self._shift
+        began = self._clock()
         if self._spikes is not None:
             if self._plan.grid is None:
                 self._spikes.push(stamps, values.astype(np.int32, copy=False))
@@ -282,6 +287,8 @@ class Replayer:
                 self._spikes.push_counts(values.astype(np.uint8, copy=False), stamps)
         if isinstance(self._pace, ClockPace):
             self._late.add(self._pace.lateness(times))
+        if self._on_push is not None:
+            self._on_push(stamps, began)
         self._n_spikes += self._plan.count(items.start, items.stop)
         self._newest = max(self._newest, float(stamps[-1]))
 
