@@ -154,6 +154,30 @@ def test_chunking_changes_nothing_in_any_sequence_of_markers(stream, moments):
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
+@pytest.mark.parametrize("hop", [1, 3])
+def test_a_sliding_window_is_given_just_when_it_was_said_to_end(hop):
+    windows = SlidingWindows(1, 4, 0.01, hop=hop)
+    assert windows.next_end == math.inf
+    windows.begin(0.123)
+    for _ in range(20):
+        due = windows.next_end
+        assert list(windows.close(np.nextafter(due, 0))) == []
+        assert [w.stop for w in windows.close(due)] == [due]
+
+
+def test_a_trial_is_given_just_when_it_was_said_to_end():
+    windows = TrialWindows(1, 10, 0.1, start="s")
+    windows.begin(0.0)
+    windows.push_markers([1.0, 1.3], ["s", "s"])
+    assert windows.next_end == math.inf  # the watermark has not passed a marker
+    assert list(windows.close(1.5)) == []
+    for _ in range(2):
+        due = windows.next_end
+        assert list(windows.close(np.nextafter(due, 0))) == []
+        assert [w.stop for w in windows.close(due)] == [due]
+    assert windows.next_end == math.inf
+
+
 def test_overlapping_trials_are_given_in_the_order_in_which_they_close():
     windows = TrialWindows(1, 10, 0.1, start="s", align="a*")
     windows.begin(0.0)

@@ -190,6 +190,11 @@ class Windows(ABC):
     def max_step(self) -> float:
         """By how many seconds the watermark may move at once without leaving windows out."""
 
+    @property
+    @abstractmethod
+    def next_end(self) -> float:
+        """The watermark at which a window falls due, as far as that is known; else infinity."""
+
     def begin(self, time: float) -> None:
         """Say from when on the source's spikes are received; the first call counts.
 

@@ -82,6 +82,11 @@ class SlidingWindows(Windows):
         """By how many seconds the watermark may move without skipping windows, with a margin."""
         return 0.5 * self._max_backlog * self.hop * self.grid.width
 
+    @property
+    def next_end(self) -> float:
+        """The right edge of the next window; infinity before the beginning."""
+        return math.inf if self._first is None else self.grid.edge(self._next_stop(self._first))
+
     def snap_to(self, phase: float, source_width: float) -> None:
         """Move the grid's origin to the nearest edge of source bins, before the first spike.
 
@@ -146,8 +151,7 @@ class SlidingWindows(Windows):
         if self._first is None:
             return
         target = self.grid.index(self.watermark) if self.watermark > -math.inf else self._bin
-        stop = max(self._first + self.n_bins, self._bin + 1)
-        stop += -stop % self.hop
+        stop = self._next_stop(self._first)
         excess = (target - stop) // self.hop + 1 - self._max_backlog
         if excess > 0:
             self.counters.skipped += excess
@@ -160,6 +164,11 @@ class SlidingWindows(Windows):
             yield self._cut(stop - self.n_bins)
             stop += self.hop
         self._advance(target)
+
+    def _next_stop(self, first: int) -> int:
+        """Return the bin at which the next window stops."""
+        stop = max(first + self.n_bins, self._bin + 1)
+        return stop + -stop % self.hop
 
     def _advance(self, to: int) -> None:
         """Close the bins before `to`, after the spikes that wait for them are in."""

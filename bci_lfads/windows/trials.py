@@ -126,6 +126,11 @@ class TrialWindows(Windows):
         """No bound: trials are never left out."""
         return math.inf
 
+    @property
+    def next_end(self) -> float:
+        """The earliest end of an aligned trial; infinity where none is open."""
+        return min((slot.stop for slot in self._open), default=math.inf)
+
     def snap_to(self, phase: float, source_width: float) -> None:
         """Move the origin of trials aligned from now on to the nearest edge of source bins."""
         BinGrid(phase, source_width)  # refuses what is no grid
