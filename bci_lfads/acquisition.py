@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bci_lfads.slots import SlotQueue
 from bci_lfads.streams.chunks import MarkerChunk, SpikeChunk
 from bci_lfads.streams.decoders import SourceBins
+from bci_lfads.timing import LatencyWindow
 from bci_lfads.windows import Window, Windows
 
 _PULLS = 64  # chunks taken in one look at most, so that a flood cannot starve the closing
@@ -96,6 +98,8 @@ class Acquisition:
         self._keep_truncated, self._clock = keep_truncated, clock
         self.watermark = -math.inf
         self.truncated_dropped = 0
+        self.arrival = LatencyWindow()
+        """From a spike's stamp (of counts: its bin's end) until it was taken in, LSL clock only."""
         self._newest_marker = self._last_arrival = -math.inf
         self._lost_since: float | None = None
         self._was_open = self._begun = self._drained = False
@@ -106,7 +110,7 @@ class Acquisition:
         self._stop = stop
         while not stop.is_set():
             if not self.step():
-                stop.wait(self._poll)
+                stop.wait(self._until_next_look())
         self._hand_over(self.windows.flush())
 
     def step(self) -> bool:
@@ -117,6 +121,13 @@ class Acquisition:
         if self._follow_connection() and self._begun:
             self._move_on(now)
         return came
+
+    def _until_next_look(self) -> float:
+        """Return for how long to sleep: not beyond the moment at which a window falls due."""
+        if self._stream_clock():
+            return self._poll
+        left = self.windows.next_end + self._hold_off - self._clock()
+        return min(left, self._poll) if left > 0 else self._poll
 
     def _take_markers(self, markers: MarkerInput) -> bool:
         chunk = markers.pull()
@@ -142,9 +153,20 @@ class Acquisition:
             if not self._begun:
                 self._begin(now)
             if len(chunk.times):
+                self._note_arrival(chunk.times)
                 self.windows.push_spikes(*chunk)
             self._last_arrival = now
         return came
+
+    def _note_arrival(self, times: NDArray[np.float64]) -> None:
+        """Note how long after its stamp the oldest of these spikes came."""
+        # What came while the connection was made waited for that, and not on its way.
+        if not self._was_open or self._stream_clock():
+            return
+        bins = self._spikes.source_bins
+        oldest = float(np.min(times)) + (0.5 * bins.width if bins is not None else 0.0)
+        if math.isfinite(oldest):
+            self.arrival.add(self._clock() - oldest)
 
     def _may_begin(self, now: float) -> bool:
         """Return whether spikes may be taken: in a stream clock the first marker goes before."""

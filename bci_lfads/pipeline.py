@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pylsl
@@ -57,12 +57,14 @@ class RunReport:
     ----------
     status
         The last message on Status.
-    engine, closed_to_pushed, end_to_pushed
-        Latencies: the engine alone; from a window closed to its factors pushed; from a window's
-        end to its factors pushed (includes the hold-off).
+    arrival, engine, closed_to_pushed, end_to_pushed
+        Latencies: from a spike's stamp until it was taken in; the engine alone; from a window
+        closed to its factors pushed; from a window's end to its factors pushed (includes the
+        hold-off).
     """
 
     status: dict[str, object]
+    arrival: Percentiles
     engine: Percentiles
     closed_to_pushed: Percentiles
     end_to_pushed: Percentiles
@@ -150,6 +152,7 @@ class Pipeline:
         status = self._publish_status("stopped", "asked to stop", trial=None)
         return RunReport(
             status,
+            self._acquisition.arrival.percentiles(),
             self._latencies.engine.percentiles(),
             self._latencies.closed_to_pushed.percentiles(),
             self._latencies.end_to_pushed.percentiles(),
@@ -289,14 +292,15 @@ class Pipeline:
             "time": now,
             "watermark": _finite(self._acquisition.watermark),
             "counters": {
-                **asdict(self._counters),
+                **vars(self._counters),
                 "dropped": self._slots.dropped,
                 "truncated_dropped": self._acquisition.truncated_dropped,
-                "trials": asdict(windows.counters),
-                "spikes": asdict(windows.tally),
-                "inlet": asdict(self._spikes.counters) | {"losses": self._spikes.connection.losses},
+                "trials": {**vars(windows.counters)},
+                "spikes": {**vars(windows.tally)},
+                "inlet": {**vars(self._spikes.counters), "losses": self._spikes.connection.losses},
             },
             "clock_correction_ms": 1e3 * self._spikes.connection.correction,
+            "arrival_ms": self._acquisition.arrival.percentiles().milliseconds(),
             "latency_ms": self._latencies.closed_to_pushed.percentiles().milliseconds(),
             "engine_ms": self._latencies.engine.percentiles().milliseconds(),
         }

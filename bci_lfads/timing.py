@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class LatencyWindow:
         """Return the percentiles of those kept, and the number and largest of all."""
         if not self.n:
             return Percentiles(0, np.nan, np.nan, np.nan)
-        kept = self._values[: min(self.n, len(self._values))]
-        median, p99 = np.percentile(kept, (50, 99))
-        return Percentiles(self.n, float(median), float(p99), float(self._largest))
+        kept = np.sort(self._values[: min(self.n, len(self._values))])
+        return Percentiles(self.n, _between(kept, 0.50), _between(kept, 0.99), float(self._largest))
+
+
+def _between(ascending: NDArray[np.float64], share: float) -> float:
+    """Return a quantile as `numpy.quantile` does, which takes the loop longer, and ms at first."""
+    position = share * (len(ascending) - 1)
+    below = int(position)
+    low, high = ascending[below], ascending[min(below + 1, len(ascending) - 1)]
+    return float(low + (position - below) * (high - low))

@@ -175,3 +175,45 @@ def test_in_a_flood_windows_close_as_far_as_spikes_are_in():
     world.at(2.0)
     assert world.acquisition.watermark == pytest.approx(2.0 - HOLD_OFF)
     assert world.acquisition.windows.tally.late == 0
+
+
+def test_the_next_look_is_when_a_window_falls_due_and_never_at_once():
+    world = World()
+    world.at(1.0)
+    look = world.acquisition._until_next_look
+    assert look() == 0.001  # no trial is open
+    world.markers.waiting = [(1.0, "go")]
+    world.at(1.0445)
+    assert look() == pytest.approx(0.0005)
+    assert world.at(1.0445 + look() + 1e-9) == [(1.0, [0, 0, 0, 0])]
+    world.markers.waiting = [(1.05, "go")]
+    world.at(1.06)
+    world.spikes.state = "waiting"
+    world.at(2.0)
+    assert look() == 0.001  # nothing closes while the source is away
+    stream = World(stream=True)
+    stream.markers.waiting = [(50.0, "go")]
+    stream.at(1.0)
+    assert stream.acquisition._until_next_look() == 0.001  # stamps close, not time
+
+
+def test_how_long_spikes_take_to_arrive_is_noted():
+    world = World()
+    world.spikes.push(0.2, 0.3)
+    world.at(1.0)  # they waited for the connection
+    world.spikes.push(1.003, 1.001, 1.002)
+    world.spikes.push()
+    world.at(1.004)
+    assert world.acquisition.arrival.percentiles().n == 1
+    assert world.acquisition.arrival.percentiles().maximum == pytest.approx(0.003)
+    counts = World(sliding=True)
+    counts.spikes.source_bins = SourceBins(width=0.01, to_centre=-0.005)
+    counts.at(1.0)
+    counts.spikes.push(1.005)
+    counts.at(1.012)
+    assert counts.acquisition.arrival.percentiles().maximum == pytest.approx(0.002)
+    stream = World(stream=True, sliding=True)
+    stream.at(1.0)
+    stream.spikes.push(50.0)
+    stream.at(2.0)
+    assert stream.acquisition.arrival.n == 0

@@ -26,6 +26,16 @@ def test_the_newest_are_kept_and_the_largest_of_all():
     assert found.median == pytest.approx(np.median(values[-64:]))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 64, 1000])
+def test_percentiles_are_those_of_numpy(n):
+    values = np.random.default_rng(n).random(n)
+    window = LatencyWindow(1000)
+    for value in values:
+        window.add(value)
+    found = window.percentiles()
+    assert [found.median, found.p99] == pytest.approx(np.quantile(values, [0.5, 0.99]))
+
+
 def test_nan_is_not_kept():
     window = LatencyWindow()
     window.add(math.nan)

@@ -101,6 +101,7 @@ def run(
     finally:
         pipeline.close()
     latencies = {
+        "stamp_to_arrival_ms": report.arrival.milliseconds(),
         "engine_ms": report.engine.milliseconds(),
         "closed_to_pushed_ms": report.closed_to_pushed.milliseconds(),
         "end_to_pushed_ms": report.end_to_pushed.milliseconds(),
