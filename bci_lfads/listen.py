@@ -72,6 +72,31 @@ class Heard:
             int(n): rows[:, :-2] for n, rows in found.items() if np.array_equal(rows[:, -1], bins)
         }
 
+    def windows(
+        self, bin_width: float, *, sliding: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the end of each window, and when the last of its samples was received.
+
+        Parameters
+        ----------
+        bin_width
+            Of the model, seconds.
+        sliding
+            Whether the samples are of a sliding window with a hop of one bin, each of which ends
+            a window, or of trials.
+
+        Returns
+        -------
+        ends, received
+            LSL clock, seconds, float64, shape ``(n_windows,)``.
+        """
+        if sliding:
+            return self.stamps + 0.5 * bin_width, self.received
+        numbers = self.factors[:, -2]
+        own = [numbers == n for n in np.unique(numbers)]
+        ends = np.array([self.stamps[rows].max() + 0.5 * bin_width for rows in own])
+        return ends, np.array([self.received[rows].max() for rows in own])
+
     def received_at(self) -> dict[int, float]:
         """Return when the last bin of each trial was received, LSL clock."""
         numbers = self.factors[:, -2].astype(int)
