@@ -182,17 +182,17 @@ def test_the_next_look_is_when_a_window_falls_due_and_never_at_once():
     world.at(1.0)
     look = world.acquisition._until_next_look
     assert look() == 0.001  # no trial is open
-    world.markers.waiting = [(1.0, "go")]
+    world.markers.waiting.extend([(1.0, "go")])
     world.at(1.0445)
     assert look() == pytest.approx(0.0005)
     assert world.at(1.0445 + look() + 1e-9) == [(1.0, [0, 0, 0, 0])]
-    world.markers.waiting = [(1.05, "go")]
+    world.markers.waiting.extend([(1.05, "go")])
     world.at(1.06)
     world.spikes.state = "waiting"
     world.at(2.0)
     assert look() == 0.001  # nothing closes while the source is away
     stream = World(stream=True)
-    stream.markers.waiting = [(50.0, "go")]
+    stream.markers.waiting.extend([(50.0, "go")])
     stream.at(1.0)
     assert stream.acquisition._until_next_look() == 0.001  # stamps close, not time
 
