@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pylsl
+from common import describe_machine, markdown
 from numpy.typing import NDArray
 
 from bci_lfads.demo import bundled
@@ -131,12 +131,6 @@ def cell(found: Mapping[str, Any]) -> str:
     return " / ".join(f"{found[k]:.2f}" for k in _ORDER) if found["n"] else "none"
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first row is its head."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
-
-
 def report(machine: str, cases: Sequence[Case]) -> str:
     """Return everything measured, as Markdown."""
     rows = [["window, hold-off", *(c.title for c in cases)]]
@@ -176,20 +170,6 @@ def as_dict(machine: str, cases: Sequence[Case]) -> dict[str, Any]:
             for c in cases
         ],
     }
-
-
-def describe_machine() -> str:
-    """Return in words what runs this, and how busy it is."""
-    name, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
-    if info.exists():
-        models = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        name = models[0].split(":", 1)[1].strip() if models else name
-    load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "not known"
-    return (
-        f"{name}, {os.cpu_count()} cores; {platform.system()}, Python "
-        f"{platform.python_version()}, liblsl {pylsl.library_version() / 100:.2f}; load at the "
-        f"start: {load}."
-    )
 
 
 def rig_file(folder: Path, name: str, mode: str, hold_off: float) -> Path:
@@ -289,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=tuple(_WINDOWS), help="one of the two")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(arguments)
-    machine = describe_machine()
+    machine = f"{describe_machine()}; liblsl {pylsl.library_version() / 100:.2f}."
     with tempfile.TemporaryDirectory() as folder:
         cases = [
             measure(Path(folder), mode, hold_off, getattr(asked, mode))

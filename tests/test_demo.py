@@ -108,7 +108,7 @@ def _result(missing: int) -> DemoResult:
     none = LatencyWindow().percentiles()
     return DemoResult(
         rig, model, recording, batch, offline, {k: offline[k] for k in known}, n, latents,
-        recovered, np.array([0.9, 0.8, 0.7]), RunReport({}, none, none, none),
+        recovered, np.array([0.9, 0.8, 0.7]), RunReport({}, none, none, none, none),
         Heard(np.empty((0, 6), np.float32), *(np.empty(0) for _ in range(3)), np.empty((0, 5))),
         0.006 + 0.001 * np.random.default_rng(0).random(n), np.full(n, 0.01), 1.0,
     )  # fmt: skip
