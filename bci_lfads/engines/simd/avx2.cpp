@@ -64,17 +64,15 @@ struct Avx2 {
     static I integers(D low, D high) {
         return _mm256_set_m128i(_mm256_cvtpd_epi32(high), _mm256_cvtpd_epi32(low));
     }
-    // All fit 16 bits: saturation does nothing.
-    static void store_halves(int16_t* p, I v) {
-        const __m128i packed =
-            _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-        _mm_store_si128(reinterpret_cast<__m128i*>(p), packed);
+    // Rounded to the nearest integers, which fit 16 bits.
+    static void store_halves(int16_t* p, D low, D high) {
+        _mm_store_si128(reinterpret_cast<__m128i*>(p),
+                        _mm_packs_epi32(_mm256_cvtpd_epi32(low), _mm256_cvtpd_epi32(high)));
     }
     static D set_double(double v) { return _mm256_set1_pd(v); }
     static D load_double(const double* p) { return _mm256_load_pd(p); }
     static void store_double(double* p, D v) { _mm256_store_pd(p, v); }
     static D add(D a, D b) { return _mm256_add_pd(a, b); }
-    static D sub(D a, D b) { return _mm256_sub_pd(a, b); }
     static D mul(D a, D b) { return _mm256_mul_pd(a, b); }
     static D fma(D a, D b, D c) { return _mm256_fmadd_pd(a, b, c); }
     static D min(D a, D b) { return _mm256_min_pd(a, b); }

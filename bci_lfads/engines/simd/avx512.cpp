@@ -32,8 +32,11 @@ struct Avx512 {
         return _mm512_set1_epi32(all);
     }
     static I dot_bytes(I sum, I w, I x) { return _mm512_dpbusd_epi32(sum, x, w); }
-    static void store_bytes(uint8_t* p, I v) {
-        _mm_store_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+    // Rounded to the nearest integers of 8 bits, ties to even, and 128 more.
+    static void store_bytes(uint8_t* p, D low, D high) {
+        const __m128i bytes = _mm_unpacklo_epi64(_mm256_cvtsepi32_epi8(_mm512_cvtpd_epi32(low)),
+                                                 _mm256_cvtsepi32_epi8(_mm512_cvtpd_epi32(high)));
+        _mm_store_si128(reinterpret_cast<__m128i*>(p), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
     }
     // Of 16-bit numbers: the signed high bytes, and the low ones.
     static I high_bytes(I v) { return _mm512_srai_epi16(v, 8); }
@@ -105,14 +108,16 @@ struct Avx512 {
         return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtpd_epi32(low)),
                                   _mm512_cvtpd_epi32(high), 1);
     }
-    static void store_halves(int16_t* p, I v) {
-        _mm256_store_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v));
+    // Rounded to the nearest integers, which fit 16 bits.
+    static void store_halves(int16_t* p, D low, D high) {
+        auto* to = reinterpret_cast<__m128i*>(p);
+        _mm_store_si128(to, _mm256_cvtepi32_epi16(_mm512_cvtpd_epi32(low)));
+        _mm_store_si128(to + 1, _mm256_cvtepi32_epi16(_mm512_cvtpd_epi32(high)));
     }
     static D set_double(double v) { return _mm512_set1_pd(v); }
     static D load_double(const double* p) { return _mm512_load_pd(p); }
     static void store_double(double* p, D v) { _mm512_store_pd(p, v); }
     static D add(D a, D b) { return _mm512_add_pd(a, b); }
-    static D sub(D a, D b) { return _mm512_sub_pd(a, b); }
     static D mul(D a, D b) { return _mm512_mul_pd(a, b); }
     static D fma(D a, D b, D c) { return _mm512_fmadd_pd(a, b, c); }
     static D min(D a, D b) { return _mm512_min_pd(a, b); }

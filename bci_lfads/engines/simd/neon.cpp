@@ -69,12 +69,14 @@ struct Neon {
     static I integers(D low, D high) {
         return vcombine_s32(vmovn_s64(vcvtnq_s64_f64(low)), vmovn_s64(vcvtnq_s64_f64(high)));
     }
-    static void store_halves(int16_t* p, I v) { vst1_s16(p, vmovn_s32(v)); }
+    // Rounded to the nearest integers, which fit 16 bits.
+    static void store_halves(int16_t* p, D low, D high) {
+        vst1_s16(p, vmovn_s32(integers(low, high)));
+    }
     static D set_double(double v) { return vdupq_n_f64(v); }
     static D load_double(const double* p) { return vld1q_f64(p); }
     static void store_double(double* p, D v) { vst1q_f64(p, v); }
     static D add(D a, D b) { return vaddq_f64(a, b); }
-    static D sub(D a, D b) { return vsubq_f64(a, b); }
     static D mul(D a, D b) { return vmulq_f64(a, b); }
     static D fma(D a, D b, D c) { return vfmaq_f64(c, a, b); }
     static D min(D a, D b) { return vminq_f64(a, b); }

@@ -46,7 +46,6 @@ struct Path {
     bool (*find)(const Plan& plan, const uint8_t* counts, int first, Scratch& scratch);
     // One direction; the input parts of the bins before `first` are there already.
     void (*encode)(const Plan& plan, int side, int first, Scratch& scratch);
-    void (*encode_both)(const Plan& plan, int first, Scratch& scratch);
     void (*generate)(const Plan& plan, Scratch& scratch);
     // Factors and log-rates (unless null) of the bins from `first` to before `last`.
     void (*read_out)(const Plan& plan, int first, int last, Scratch& scratch, int32_t* factors,

@@ -130,6 +130,7 @@ bool make_gru(GruPlan& plan, const lfads::Gru& gru, int size, bool reset_before,
     plan.candidate_input = power(gru.candidate_input_left) * candidate_unit;
     plan.candidate_recurrent = power(gru.candidate_recurrent_left) * candidate_unit;
     plan.candidate_to_state = power(-gru.state_left);
+    plan.clips = gru.low != -32768 || gru.high != 32767;
     plan.low = gru.low;
     plan.high = gru.high;
 

@@ -82,6 +82,7 @@ struct GruPlan {
     // Beyond these an input part saturates the activation, whatever the state.
     int32_t gate_input_max = 0, candidate_input_max = 0;
     double candidate_to_state = 0; // from a candidate's point to the state's
+    bool clips = false;            // a blend never leaves 16 bits by itself
     double low = 0, high = 0;
 };
 

@@ -136,7 +136,8 @@ bool Runner::infer(const uint8_t* counts, int32_t* factors, int32_t* log_rates) 
         partner_->perform(task);
         return true;
     }
-    path_->encode_both(*plan_, first, scratch_);
+    path_->encode(*plan_, 0, first, scratch_);
+    path_->encode(*plan_, 1, first, scratch_);
     path_->generate(*plan_, scratch_);
     path_->read_out(*plan_, 0, plan_->n_bins_out, scratch_, factors, log_rates);
     return true;

@@ -55,7 +55,6 @@ template <class V> struct Window {
     static Both widen(I v) { return {V::low(v), V::high(v)}; }
     static Both times(Both a, D s) { return {V::mul(a.low, s), V::mul(a.high, s)}; }
     static Both times(Both a, Both b) { return {V::mul(a.low, b.low), V::mul(a.high, b.high)}; }
-    static Both minus(Both a, Both b) { return {V::sub(a.low, b.low), V::sub(a.high, b.high)}; }
     static Both plus(Both a, Both b) { return {V::add(a.low, b.low), V::add(a.high, b.high)}; }
     static Both fma(Both a, D b, Both c) {
         return {V::fma(a.low, b, c.low), V::fma(a.high, b, c.high)};
@@ -249,15 +248,6 @@ template <class V> struct Window {
         }
     }
 
-    // Gates as fractions: point 16, 0 to 65535, times 2^-16.
-    template <bool SMOOTH, int K> static void gate(Both (&x)[K]) {
-        const D half = V::set_double(0.5);
-        activation<SMOOTH>(x);
-        for (Both& v : x) {
-            v = fma(v, V::set_double(1.0 / 65536), {half, half});
-        }
-    }
-
     // Input parts in units of rounding: of a bin, or the generator's constants.
     struct BinInput {
         const int32_t* a;
@@ -276,30 +266,31 @@ template <class V> struct Window {
         double* values;
     };
 
+    static void store_halves(int16_t* p, Both v) { V::store_halves(p, v.low, v.high); }
+
     // Puts states, which are integers, where a recurrent product takes them from.
     template <Input INPUT>
     static void store_input(const GruPlan& g, Both h, int16_t* state, int16_t* rounded,
                             uint8_t* bytes) {
         if constexpr (INPUT == Input::STATE) {
-            V::store_halves(state, narrow(h));
-        } else {
-            const Both scaled = nearest(times(h, V::set_double(g.to_byte)));
-            const I byte = narrow(clamp(scaled, V::set_double(-128.0), V::set_double(127.0)));
-            if constexpr (INPUT == Input::BYTES) {
-                V::store_bytes(bytes, V::add(byte, V::set(128)));
-            } else {
-                V::store_halves(rounded, byte);
-            }
+            store_halves(state, h);
+            return;
+        }
+        const Both scaled = times(h, V::set_double(g.to_byte));
+        if constexpr (INPUT == Input::BYTES) {
+            V::store_bytes(bytes, scaled.low, scaled.high);
+        } else if constexpr (INPUT == Input::ROUNDED) {
+            store_halves(rounded, clamp(scaled, V::set_double(-128.0), V::set_double(127.0)));
         }
     }
 
     // The same for a state, whose 16 bits are kept as well.
     template <Input INPUT>
     static void store_state(const GruPlan& g, Both h, int16_t* state, int j, Workplace& s) {
-        if constexpr (INPUT != Input::STATE) {
-            V::store_halves(state + j, narrow(h));
-        }
         store_input<INPUT>(g, h, state + j, s.rounded.data() + j, s.bytes.data() + j);
+        if constexpr (INPUT != Input::STATE) {
+            store_halves(state + j, h);
+        }
     }
 
     // A recurrent product of the state, or of the reset state.
@@ -320,115 +311,132 @@ template <class V> struct Window {
     static void step(const GruPlan& g, const PART& input, State h, int16_t* next, bool narrow_sums,
                      Workplace& s) {
         const int n = g.padded;
-        double* c = s.sums.data();
-        double* update = s.update.data();
+        double* c_r = s.sums.data();
+        double* c_z = c_r + n;
+        double* c_n = c_z + n;
         const D by_gate = V::set_double(g.gate_recurrent);
         const D by_candidate = V::set_double(g.candidate_recurrent);
-        const D by_reset = V::set_double(65536 * g.candidate_recurrent);
-        const D to_state = V::set_double(g.candidate_to_state);
+        const D half = V::set_double(32768.0);
+        const D unit = V::set_double(1.0 / 65536);
+        // Arguments of the activations, and their values: gates less a half, with point 16.
+        const auto reset = [&](int j) {
+            return fma(load(c_r + j), by_gate, input.gate_part(n + j));
+        };
+        const auto update = [&](int j) { return fma(load(c_z + j), by_gate, input.gate_part(j)); };
+        const auto candidate_after = [&](int j, Both r) {
+            const Both c = times(load(c_n + j), by_candidate);
+            return fma(r, c, fma(c, half, input.candidate_part(2 * n + j)));
+        };
+        const auto candidate_before = [&](int j) {
+            return fma(load(c_n + j), by_candidate, input.candidate_part(2 * n + j));
+        };
+        const D keep = V::set_double(-g.candidate_to_state / 65536);
+        const D keep_half = V::set_double(g.candidate_to_state / 2);
         const D low = V::set_double(g.low);
         const D high = V::set_double(g.high);
-        const double* c_z = c + n;
-        const double* c_n = c + 2 * n;
-        // Gates first, so that no candidate waits alone.
-        if (g.reset_before) {
-            recurrent<INPUT>(g.gates, 2 * n, h.integers, narrow_sums, false, s, c);
-            for (int j = 0; j < n; j += L) {
-                Both rz[2] = {fma(load(c + j), by_gate, input.gate_part(n + j)),
-                              fma(load(c_z + j), by_gate, input.gate_part(j))};
-                gate<SMOOTH>(rz);
-                const Both q = nearest(times(rz[0], load(h.values + j)));
-                store_input<INPUT>(g, q, s.reset_state.data() + j, s.reset_rounded.data() + j,
-                                   s.reset_bytes.data() + j);
-                store(update + j, rz[1]);
+        // z h + (1 - z) n, of which all but the last sum does not wait for n.
+        const auto blend = [&](int j, Both z, Both candidate) {
+            const Both kept =
+                times(fma(z, unit, {V::set_double(0.5), V::set_double(0.5)}), load(h.values + j));
+            Both state = nearest(fma(candidate, fma(z, keep, {keep_half, keep_half}), kept));
+            if (g.clips) {
+                state = clamp(state, low, high);
             }
-            recurrent<INPUT>(g.candidate, n, s.reset_state.data(), narrow_sums, true, s, c + 2 * n);
-        } else {
-            recurrent<INPUT>(g.gates, 3 * n, h.integers, narrow_sums, false, s, c);
+            store(h.values + j, state);
+            store_state<INPUT>(g, state, next, j, s);
+        };
+
+        recurrent<INPUT>(g.gates, g.reset_before ? 2 * n : 3 * n, h.integers, narrow_sums, false, s,
+                         c_r);
+        if (!SMOOTH && !g.reset_before) {
             for (int j = 0; j < n; j += L) {
-                Both rz[2] = {fma(load(c + j), by_gate, input.gate_part(n + j)),
-                              fma(load(c_z + j), by_gate, input.gate_part(j))};
-                gate<SMOOTH>(rz);
-                store(c + j, rz[0]);
-                store(update + j, rz[1]);
+                Both r[1] = {reset(j)};
+                activation<SMOOTH>(r);
+                Both candidate[1] = {candidate_after(j, r[0])};
+                Both z[1] = {update(j)};
+                activation<SMOOTH>(candidate);
+                activation<SMOOTH>(z);
+                blend(j, z[0], candidate[0]);
+            }
+            return;
+        }
+        // The table's way is long: several arguments at a time.
+        for (int j = 0; j < n; j += L) {
+            Both rz[2] = {reset(j), update(j)};
+            activation<SMOOTH>(rz);
+            store(c_z + j, rz[1]);
+            if (g.reset_before) {
+                const Both r = fma(rz[0], unit, {V::set_double(0.5), V::set_double(0.5)});
+                store_input<INPUT>(g, nearest(times(r, load(h.values + j))),
+                                   s.reset_state.data() + j, s.reset_rounded.data() + j,
+                                   s.reset_bytes.data() + j);
+            } else {
+                store(c_r + j, rz[0]);
             }
         }
-        const auto finish = [&](int j, auto& x) {
+        if (g.reset_before) {
+            recurrent<INPUT>(g.candidate, n, s.reset_state.data(), narrow_sums, true, s, c_n);
+        }
+        const auto candidates = [&](int j, auto& x) {
             constexpr int K = sizeof x / sizeof x[0];
             for (int k = 0; k < K; ++k) {
                 const int i = j + k * L;
-                const Both a = input.candidate_part(2 * n + i);
-                x[k] = g.reset_before ? fma(load(c_n + i), by_candidate, a)
-                                      : fma(load(c + i), times(load(c_n + i), by_reset), a);
+                x[k] = g.reset_before ? candidate_before(i) : candidate_after(i, load(c_r + i));
             }
             activation<SMOOTH>(x);
             for (int k = 0; k < K; ++k) {
-                const int i = j + k * L;
-                const Both nk = times(x[k], to_state);
-                const Both blend = fma(load(update + i), minus(load(h.values + i), nk), nk);
-                const Both limited = clamp(nearest(blend), low, high);
-                store(h.values + i, limited);
-                store_state<INPUT>(g, limited, next, i, s);
+                blend(j + k * L, load(c_z + j + k * L), x[k]);
             }
         };
         int j = 0;
         for (; j + 2 * L <= n; j += 2 * L) {
             Both x[2];
-            finish(j, x);
+            candidates(j, x);
         }
         if (j < n) {
             Both x[1];
-            finish(j, x);
+            candidates(j, x);
         }
     }
 
-    // Input parts of NV vectors of gate rows of a bin, in one direction or in both: the weights of
-    // the units that fired, times their counts.
-    template <int NV, int SIDES>
-    static void project_rows(const Plan& p, const EncoderPlan* const (&e)[SIDES], const Scratch& s,
-                             int bin, int row, int32_t* const (&a)[SIDES]) {
-        const size_t rows = 3 * static_cast<size_t>(e[0]->gru.padded);
-        I sum[SIDES][NV];
-        for (int side = 0; side < SIDES; ++side) {
-            for (int v = 0; v < NV; ++v) {
-                sum[side][v] = V::load(e[side]->input_bias.data() + row + v * L);
-            }
+    // Input parts of NV vectors of gate rows of a bin: the weights of the units that fired, times
+    // their counts.
+    template <int NV>
+    static void project_rows(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
+                             int row, int32_t* a) {
+        const size_t rows = 3 * static_cast<size_t>(e.gru.padded);
+        I sum[NV];
+        for (int v = 0; v < NV; ++v) {
+            sum[v] = V::load(e.input_bias.data() + row + v * L);
         }
         for (int i = s.bin_begin[bin]; i < s.bin_begin[bin + 1]; ++i) {
             const size_t lane = s.fired[i] * rows + row;
             const I counts = V::set(s.fired_counts[i]);
-            for (int side = 0; side < SIDES; ++side) {
-                if constexpr (V::HAS_BYTES) {
-                    if (p.input_bytes) {
-                        const int8_t* w = e[side]->input_bytes.data() + lane * 4;
-                        for (int v = 0; v < NV; ++v) {
-                            I& to = sum[side][v];
-                            to = V::dot_bytes(to, V::load_fours(w + 4 * v * L), counts);
-                        }
-                        continue;
+            if constexpr (V::HAS_BYTES) {
+                if (p.input_bytes) {
+                    const int8_t* w = e.input_bytes.data() + lane * 4;
+                    for (int v = 0; v < NV; ++v) {
+                        sum[v] = V::dot_bytes(sum[v], V::load_fours(w + 4 * v * L), counts);
                     }
+                    continue;
                 }
-                const int16_t* w = e[side]->input_weight.data() + lane * 2;
-                for (int v = 0; v < NV; ++v) {
-                    I& to = sum[side][v];
-                    to = V::dot(to, V::load_pairs(w + 2 * v * L), counts);
-                }
+            }
+            const int16_t* w = e.input_weight.data() + lane * 2;
+            for (int v = 0; v < NV; ++v) {
+                sum[v] = V::dot(sum[v], V::load_pairs(w + 2 * v * L), counts);
             }
         }
-        for (int side = 0; side < SIDES; ++side) {
-            const GruPlan& g = e[side]->gru;
-            for (int v = 0; v < NV; ++v) {
-                const bool gate = row + v * L < 2 * g.padded;
-                const I most = V::set(gate ? g.gate_input_max : g.candidate_input_max);
-                const I least = V::set(-(gate ? g.gate_input_max : g.candidate_input_max));
-                V::store(a[side] + row + v * L, V::min_int(V::max_int(sum[side][v], least), most));
-            }
+        for (int v = 0; v < NV; ++v) {
+            const bool gate = row + v * L < 2 * e.gru.padded;
+            const int32_t most = gate ? e.gru.gate_input_max : e.gru.candidate_input_max;
+            const I limited = V::min_int(V::max_int(sum[v], V::set(-most)), V::set(most));
+            V::store(a + row + v * L, limited);
         }
     }
 
-    template <int NV, int SIDES>
-    static void project_rest(const Plan& p, const EncoderPlan* const (&e)[SIDES], const Scratch& s,
-                             int bin, int vectors, int row, int32_t* const (&a)[SIDES]) {
+    template <int NV>
+    static void project_rest(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
+                             int vectors, int row, int32_t* a) {
         if constexpr (NV > 0) {
             if (vectors == NV) {
                 project_rows<NV>(p, e, s, bin, row, a);
@@ -445,21 +453,14 @@ template <class V> struct Window {
         return s.inputs[side].data() + (row < p.n_bins ? row : row - p.n_bins) * rows;
     }
 
-    // Input parts of the bins from `first` on, of the directions from `side` on.
-    template <int SIDES> static void project(const Plan& p, int side, int first, Scratch& s) {
-        const EncoderPlan* e[SIDES];
-        int32_t* a[SIDES];
-        for (int i = 0; i < SIDES; ++i) {
-            e[i] = &p.encoder[side + i];
-        }
-        const int rows = 3 * e[0]->gru.padded;
+    // Input parts of the bins from `first` on.
+    static void project(const Plan& p, int side, int first, Scratch& s) {
+        const int rows = 3 * p.encoder[side].gru.padded;
         for (int bin = first; bin < p.n_bins; ++bin) {
-            for (int i = 0; i < SIDES; ++i) {
-                a[i] = input_of(p, side + i, bin, s);
-            }
+            int32_t* a = input_of(p, side, bin, s);
             for (int row = 0; row < rows;) {
                 const int vectors = rows - row < V::MOST * L ? (rows - row) / L : V::MOST;
-                project_rest<V::MOST, SIDES>(p, e, s, bin, vectors, row, a);
+                project_rest<V::MOST>(p, p.encoder[side], s, bin, vectors, row, a);
                 row += vectors * L;
             }
         }
@@ -494,7 +495,7 @@ template <class V> struct Window {
         for (int j = 0; j < m.map.rows; j += L) {
             const Both y = clamp(nearest(times(load(s.sums.data() + j), scale)), low, high);
             store(out.values + j, y);
-            V::store_halves(out.integers + j, narrow(y));
+            store_halves(out.integers + j, y);
         }
     }
 
@@ -661,27 +662,11 @@ template <class V> struct Window {
         }
     }
 
-    static void recur(const Plan& p, int side, Scratch& s) {
+    static void encode(const Plan& p, int side, int first, Scratch& s) {
+        project(p, side, first, s);
         by_form(p.smooth, p.encoder[side].gru.input, [&](auto is_smooth, auto input) {
             encode_as<decltype(is_smooth)::value, decltype(input)::value>(p, side, s);
         });
-    }
-
-    static void encode(const Plan& p, int side, int first, Scratch& s) {
-        project<1>(p, side, first, s);
-        recur(p, side, s);
-    }
-
-    static void encode_both(const Plan& p, int first, Scratch& s) {
-        // Together if the first cache holds the input weights of both.
-        if (V::HAS_BYTES && p.input_bytes) {
-            project<V::HAS_BYTES ? 2 : 1>(p, 0, first, s);
-        } else {
-            project<1>(p, 0, first, s);
-            project<1>(p, 1, first, s);
-        }
-        recur(p, 0, s);
-        recur(p, 1, s);
     }
 
     static void generate(const Plan& p, Scratch& s) {
@@ -747,8 +732,7 @@ template <class V> struct Window {
     }
 
     static constexpr Path path(const char* name) {
-        return {name,        V::MOST * L, V::HAS_BYTES, find, encode,
-                encode_both, generate,    read_out,     dots, fmas};
+        return {name, V::MOST * L, V::HAS_BYTES, find, encode, generate, read_out, dots, fmas};
     }
 };
 
