@@ -38,8 +38,8 @@ PUBLISHED = {
 Call = Callable[[NDArray[np.uint8]], object]
 
 
-def random_model(seed: int = 0, **fields: Any) -> Model:
-    """Return a float model with random weights of the size that training gives."""
+def random_model(seed: int = 0, bits: int = 16, **fields: Any) -> Model:
+    """Return a model with random weights of the size that training gives, 16 bits or 8."""
     spec = LfadsSpec(**(PUBLISHED | fields))
     rng = np.random.default_rng(seed)
     weights = {
@@ -49,7 +49,10 @@ def random_model(seed: int = 0, **fields: Any) -> Model:
         for name, shape in spec.weight_shapes().items()
     }
     labels = tuple(f"u{i}" for i in range(spec.n_units))
-    return Model.from_weights(spec, weights, unit_labels=labels, bin_width=0.01)
+    return Model.from_weights(
+        spec, weights, unit_labels=labels, bin_width=0.01, calibration=counts_for(spec),
+        weight_bits=bits, product_bits=bits,
+    )  # fmt: skip
 
 
 def counts_for(spec: LfadsSpec, n: int = 64, seed: int = 1) -> NDArray[np.uint8]:
@@ -238,9 +241,10 @@ def interleave(
 # --- what the arithmetic needs -----------------------------------------------------------------
 
 LANES = {"avx512": 16, "avx2": 8, "neon": 4}
-# float64 instructions for each vector of states in a step: reset gate (convert, scale and add two
-# parts; clamp, round, scale), candidate (the same, and times the gate), update gate, blend.
-HARD_STEP = 9 + 10 + 9 + 8
+# float64 instructions for each vector of states in a step: reset and update gate (convert two
+# parts, scale and add them; clamp, round), candidate (the same, and times the gate), blend (two
+# factors, sum, round, and two conversions).
+HARD_STEP = 7 + 9 + 7 + 6
 # For each of three activations the table takes about this many more.
 SMOOTH_MORE = 3 * 16
 
@@ -264,14 +268,17 @@ def padded(n: int) -> int:
     return -(-n // 16) * 16
 
 
-def bound(spec: LfadsSpec, counts: NDArray[np.uint8], path: str) -> Bound:
+def bound(model: Model, counts: NDArray[np.uint8], path: str) -> Bound:
     """Return the instruction bound of a window on a path."""
+    spec = model.spec
     lanes = LANES[path]
     e, g = padded(spec.encoder_size), padded(spec.generator_size)
-    recurrent = (2 * spec.n_bins * 3 * e * e // 2 + spec.n_bins_out * 3 * g * g // 2) // lanes
-    even = np.pad(counts, ((0, 0), (0, 0), (0, counts.shape[2] % 2)))
-    pairs = even.reshape(*even.shape[:2], -1, 2).any(axis=-1).sum(axis=(1, 2)).mean()
-    inputs = int(2 * pairs * 3 * e / lanes)
+    each = 4 if model.fixed.encoder_drop and path == "avx512" else 2  # columns a lane takes
+    recurrent = 2 * spec.n_bins * 3 * e * e + spec.n_bins_out * 3 * g * g
+    recurrent //= each * lanes
+    whole = np.pad(counts, ((0, 0), (0, 0), (0, -counts.shape[2] % each)))
+    fired = whole.reshape(*whole.shape[:2], -1, each).any(axis=-1).sum(axis=(1, 2)).mean()
+    inputs = int(2 * fired * 3 * e / lanes)
     initial = g * padded(2 * spec.encoder_size) // 2 // lanes
     read_out = spec.n_bins_out * padded(spec.n_factors) * g // 2 // lanes
     dots = recurrent + inputs + initial + read_out
@@ -279,7 +286,7 @@ def bound(spec: LfadsSpec, counts: NDArray[np.uint8], path: str) -> Bound:
     steps = (2 * spec.n_bins * e + spec.n_bins_out * g) * 2 // lanes
     rates = spec.n_bins_out * padded(spec.n_units) * 2 // lanes * (spec.n_factors + 5)
     others = steps * step + rates
-    weight_bytes = max(4096, 3 * max(e * e, g * g) * 2)
+    weight_bytes = max(4096, 3 * max(e * e, g * g) * 4 // each)
     dot_rate, other_rate = _native.instruction_rates(path, weight_bytes, 0.1)
     return Bound(
         dots, others, dots / dot_rate + others / other_rate, recurrent / dot_rate
@@ -289,8 +296,9 @@ def bound(spec: LfadsSpec, counts: NDArray[np.uint8], path: str) -> Bound:
 # --- the tables --------------------------------------------------------------------------------
 
 
-def peers(model: Model, hard: Model, *, compiled: bool) -> Iterator[Timed]:
+def peers(model: Model, hard: Model, byte: Model, *, compiled: bool) -> Iterator[Timed]:
     """Yield the engines to compare."""
+    yield Timed("native 8 bit, hard, 1 thread", native_call(byte))
     yield Timed("native int16, 1 thread", native_call(model))
     yield Timed("native int16, 2 threads", native_call(model, n_threads=2, patience=0.01))
     yield Timed("native int16, hard, 1 thread", native_call(hard))
@@ -354,7 +362,7 @@ def bound_table(models: dict[str, Model], rounds: int) -> list[dict[str, object]
             timed = Timed(path, native_call(model, path=path))
             interleave([timed], counts, rounds=rounds, calls=50, budget=5.0)
             best, median, _, _ = timed.quantiles()
-            least = bound(model.spec, counts, path)
+            least = bound(model, counts, path)
             rows.append(
                 {
                     "model": name,
@@ -536,13 +544,16 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     rounds, calls = (4, 10) if asked.quick else (60, 50)
     smooth, hard = random_model(activation="smooth"), random_model(activation="hard")
+    byte = random_model(activation="hard", bits=8)
     counts = counts_for(smooth.spec)
     errors = check_peers(smooth, counts)
-    engines = list(peers(smooth, hard, compiled=not (asked.no_compile or asked.quick)))
+    engines = list(peers(smooth, hard, byte, compiled=not (asked.no_compile or asked.quick)))
     interleave(engines, counts, rounds=rounds, calls=calls, budget=2.0 if asked.quick else 20.0)
     tables = {
         "Engines": engine_table(engines, "native int16, 1 thread"),
-        "Against the instruction bound": bound_table({"hard": hard, "smooth": smooth}, rounds),
+        "Against the instruction bound": bound_table(
+            {"hard": hard, "hard, 8 bit": byte, "smooth": smooth}, rounds
+        ),
         "Sliding window": sliding_table(hard, 1 if asked.quick else 10),
         "Batches": batch_table(hard),
         "Sizes": size_table(asked.quick),

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,12 @@ TOTAL = "last spike pushed → factors received"
 _ORDER = ("median", "p99", "max")
 _PATIENCE = 60.0  # seconds for the three processes to find each other
 _HOLD_OFFS = (0.0, 0.005)
-_WINDOWS = {"trials": 'mode = "trials"\nstart = "trial/start"', "sliding": 'mode = "sliding"'}
+_SLIDING = 'mode = "sliding"'
+_WINDOWS = {
+    "trials": 'mode = "trials"\nstart = "trial/start"',
+    "sliding": _SLIDING,
+    "kilohertz": _SLIDING,  # with bins of 1 ms, and so 1000 windows a second
+}
 
 Times = NDArray[np.float64]
 
@@ -140,7 +145,9 @@ def report(machine: str, cases: Sequence[Case]) -> str:
         rows.append([shown, *(cell(statistics(c.stages[what])) for c in cases)])
     arrivals = (cell(c.loop["stamp_to_arrival_ms"]) for c in cases)
     rows.append(["spike's stamp → taken in (LSL in)", *arrivals])
-    spikes = (c.loop["status"]["counters"]["spikes"] for c in cases)
+    counters = [c.loop["status"]["counters"] for c in cases]
+    rows.append(["windows dropped", *(str(c["dropped"]) for c in counters)])
+    spikes = (c["spikes"] for c in counters)
     rows.append(["late spikes, of all", *(f"{s['late']} of {s['received']}" for s in spikes)])
     shares = ("not known" if c.cpu is None else f"{100 * c.cpu:.0f} %" for c in cases)
     rows.append(["the loop's share of one core", *shares])
@@ -172,12 +179,22 @@ def as_dict(machine: str, cases: Sequence[Case]) -> dict[str, Any]:
     }
 
 
-def rig_file(folder: Path, name: str, mode: str, hold_off: float) -> Path:
+def model_file(folder: Path, mode: str) -> Path:
+    """Return the demo's model, or the same with bins of 1 ms: as fast, whatever it means."""
+    path = bundled("demo_model.safetensors")
+    if mode == "kilohertz":
+        fast = folder / "kilohertz.safetensors"
+        replace(Model.load(path), bin_width=0.001).save(fast)
+        return fast
+    return path
+
+
+def rig_file(folder: Path, name: str, mode: str, model: Path, hold_off: float) -> Path:
     """Write a rig like the demo's, and return where it is."""
     path = folder / f"{name}.toml"
     path.write_text(
         f"name = {json.dumps(name)}\n"
-        f"model = {json.dumps(str(bundled('demo_model.safetensors')))}\n"
+        f"model = {json.dumps(str(model))}\n"
         f'[input.spikes]\nname = "{name} S"\n[input.markers]\nname = "{name} M"\n'
         f"[window]\n{_WINDOWS[mode]}\n[binning]\nhold_off = {hold_off}\n[output]\nrates = true\n"
     )
@@ -224,9 +241,11 @@ def cpu_seconds(pid: int) -> float | None:
 
 def measure(folder: Path, mode: str, hold_off: float, seconds: float) -> Case:
     """Run source, loop and listener for a while."""
-    name, sliding = f"Latency {os.getpid()} {mode} {1e3 * hold_off:g}", mode == "sliding"
+    name, sliding = f"Latency {os.getpid()} {mode} {1e3 * hold_off:g}", mode != "trials"
+    model = model_file(folder, mode)
     heard_file, pushed_file = folder / f"{name} heard.npz", folder / f"{name} pushed.npz"
-    loop = start("run", rig_file(folder, name, mode, hold_off), "--timeout", _PATIENCE, "--json")
+    rig = rig_file(folder, name, mode, model, hold_off)
+    loop = start("run", rig, "--timeout", _PATIENCE, "--json")
     listener = start(
         "listen", name, "-o", heard_file, "--timeout", _PATIENCE, "--json",
         *["--sliding"] * sliding,
@@ -251,7 +270,7 @@ def measure(folder: Path, mode: str, hold_off: float, seconds: float) -> Case:
     heard = load_heard(heard_file)
     with np.load(pushed_file) as file:
         pushed = {what: file[what] for what in file.files}
-    width = Model.load(bundled("demo_model.safetensors")).bin_width
+    width = Model.load(model).bin_width
     return Case(
         f"{mode}, {1e3 * hold_off:g} ms",
         stages_of(pushed, heard, width, sliding=sliding),
@@ -266,7 +285,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=float, default=70.0, help="seconds of each run of trials")
     parser.add_argument("--sliding", type=float, default=20.0, help="seconds of each sliding run")
-    parser.add_argument("--only", choices=tuple(_WINDOWS), help="one of the two")
+    parser.add_argument("--kilohertz", type=float, default=10.0, help="of each at 1000 windows/s")
+    parser.add_argument("--only", choices=tuple(_WINDOWS), help="one of the three")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(arguments)
     machine = f"{describe_machine()}; liblsl {pylsl.library_version() / 100:.2f}."

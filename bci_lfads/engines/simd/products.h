@@ -1,0 +1,163 @@
+// Exact matrix-vector products: rows in the lanes of vectors, several columns at a time.
+#ifndef LFADS_SIMD_PRODUCTS_H
+#define LFADS_SIMD_PRODUCTS_H
+
+#include "numbers.h"
+
+namespace simd {
+namespace {
+
+template <class V> struct Products : Numbers<V> {
+    using N = Numbers<V>;
+    using N::fma;
+    using N::L;
+    using N::load;
+    using N::plus;
+    using N::store;
+    using N::widen;
+    using typename N::Both;
+    using typename N::D;
+    using typename N::I;
+
+    // Sums of one group of NV vectors of rows, from 32-bit accumulators.
+    template <int NV>
+    static void group(const int16_t* w, int pairs, const int16_t* x, const int32_t* bias,
+                      double* y) {
+        constexpr int PHASES = NV <= 2 ? 4 : (NV <= 4 ? 2 : 1); // enough sums in flight
+        I sum[NV * PHASES];
+        for (int v = 0; v < NV * PHASES; ++v) {
+            sum[v] = v < NV ? V::load(bias + v * L) : V::zero();
+        }
+        for (int p = 0; p < pairs; p += PHASES) {
+            for (int phase = 0; phase < PHASES; ++phase) {
+                const I both = V::broadcast_pair(x + 2 * (p + phase));
+                for (int v = 0; v < NV; ++v) {
+                    I& s = sum[phase * NV + v];
+                    s = V::dot(s, V::load_pairs(w), both);
+                    w += 2 * L;
+                }
+            }
+        }
+        for (int v = 0; v < NV; ++v) {
+            I total = sum[v];
+            for (int phase = 1; phase < PHASES; ++phase) {
+                total = V::add(total, sum[phase * NV + v]);
+            }
+            store(y + v * L, widen(total));
+        }
+    }
+
+    // The same from bytes: x is 128 more than it stands for, which the bias takes off.
+    template <int NV>
+    static void byte_group(const int8_t* w, int fours, const uint8_t* x, const int32_t* bias,
+                           double* y) {
+        constexpr int PHASES = NV <= 2 ? 4 : (NV <= 4 ? 2 : 1);
+        I sum[NV * PHASES];
+        for (int v = 0; v < NV * PHASES; ++v) {
+            sum[v] = v < NV ? V::load(bias + v * L) : V::zero();
+        }
+        for (int f = 0; f < fours; f += PHASES) {
+            for (int phase = 0; phase < PHASES; ++phase) {
+                const I four = V::broadcast_four(x + 4 * (f + phase));
+                for (int v = 0; v < NV; ++v) {
+                    I& s = sum[phase * NV + v];
+                    s = V::dot_bytes(s, V::load_fours(w), four);
+                    w += 4 * L;
+                }
+            }
+        }
+        for (int v = 0; v < NV; ++v) {
+            I total = sum[v];
+            for (int phase = 1; phase < PHASES; ++phase) {
+                total = V::add(total, sum[phase * NV + v]);
+            }
+            store(y + v * L, widen(total));
+        }
+    }
+
+    template <int NV>
+    static void byte_rest(const Matrix& m, int vectors, int first, const uint8_t* x, double* y) {
+        if constexpr (NV > 0) {
+            if (vectors == NV) {
+                const int8_t* w = m.bytes.data() + static_cast<size_t>(first) * m.pairs * 2;
+                byte_group<NV>(w, m.pairs / 2, x, m.byte_bias.data() + first, y + first);
+            } else {
+                byte_rest<NV - 1>(m, vectors, first, x, y);
+            }
+        }
+    }
+
+    static void byte_product(const Matrix& m, int first, int last, const uint8_t* x, double* y) {
+        for (int row = first; row < last;) {
+            const int vectors = last - row < V::MOST * L ? (last - row) / L : V::MOST;
+            byte_rest<V::MOST>(m, vectors, row, x, y);
+            row += vectors * L;
+        }
+    }
+
+    // The same over the high and the low bytes of x, whose sums always fit.
+    template <int NV>
+    static void wide_group(const int16_t* w, int pairs, const int16_t* high, const int16_t* low,
+                           const double* bias, double* y) {
+        I sum[2 * NV];
+        for (I& s : sum) {
+            s = V::zero();
+        }
+        for (int p = 0; p < pairs; ++p) {
+            const I both_high = V::broadcast_pair(high + 2 * p);
+            const I both_low = V::broadcast_pair(low + 2 * p);
+            for (int v = 0; v < NV; ++v) {
+                const I weights = V::load_pairs(w);
+                sum[v] = V::dot(sum[v], weights, both_high);
+                sum[NV + v] = V::dot(sum[NV + v], weights, both_low);
+                w += 2 * L;
+            }
+        }
+        for (int v = 0; v < NV; ++v) {
+            const Both total = fma(widen(sum[v]), V::set_double(256.0), widen(sum[NV + v]));
+            store(y + v * L, plus(total, load(bias + v * L)));
+        }
+    }
+
+    template <int NV>
+    static void rest(const Matrix& m, int vectors, int first, const int16_t* x, const int16_t* low,
+                     bool narrow_sums, double* y) {
+        if constexpr (NV > 0) {
+            if (vectors != NV) {
+                rest<NV - 1>(m, vectors, first, x, low, narrow_sums, y);
+                return;
+            }
+            const int16_t* w = m.weight.data() + static_cast<size_t>(first) * m.pairs * 2;
+            if (narrow_sums) {
+                group<NV>(w, m.pairs, x, m.bias.data() + first, y + first);
+            } else {
+                wide_group<NV>(w, m.pairs, x, low, m.wide_bias.data() + first, y + first);
+            }
+        }
+    }
+
+    // y = W x + b for rows first to last - 1, exact.
+    static void product(const Matrix& m, int first, int last, const int16_t* x, bool narrow_sums,
+                        Workplace& s, double* y) {
+        const int16_t* low = nullptr;
+        if (!narrow_sums) {
+            const int columns = 2 * m.pairs;
+            for (int k = 0; k < columns; ++k) {
+                s.high_bytes[k] = static_cast<int16_t>(x[k] >> 8);
+                s.low_bytes[k] = static_cast<int16_t>(x[k] & 255);
+            }
+            x = s.high_bytes.data();
+            low = s.low_bytes.data();
+        }
+        for (int row = first; row < last;) {
+            const int vectors = last - row < V::MOST * L ? (last - row) / L : V::MOST;
+            rest<V::MOST>(m, vectors, row, x, low, narrow_sums, y);
+            row += vectors * L;
+        }
+    }
+};
+
+} // namespace
+} // namespace simd
+
+#endif

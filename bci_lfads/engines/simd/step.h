@@ -1,0 +1,180 @@
+// A step of a recurrence.
+#ifndef LFADS_SIMD_STEP_H
+#define LFADS_SIMD_STEP_H
+
+#include "products.h"
+
+namespace simd {
+namespace {
+
+template <class V> struct Step : Products<V> {
+    using N = Numbers<V>;
+    using N::clamp;
+    using N::fma;
+    using N::L;
+    using N::load;
+    using N::nearest;
+    using N::store;
+    using N::store_halves;
+    using N::times;
+    using N::widen;
+    using typename N::Both;
+    using typename N::D;
+    using typename N::I;
+    using Products<V>::byte_product;
+    using Products<V>::product;
+
+    // Input parts in units of rounding: of a bin, or the generator's constants.
+    struct BinInput {
+        const int32_t* a;
+        D gate, candidate;
+        Both gate_part(int j) const { return times(widen(V::load(a + j)), gate); }
+        Both candidate_part(int j) const { return times(widen(V::load(a + j)), candidate); }
+    };
+    struct ConstantInput {
+        const double* a;
+        Both gate_part(int j) const { return load(a + j); }
+        Both candidate_part(int j) const { return load(a + j); }
+    };
+
+    struct State {
+        int16_t* integers;
+        double* values;
+    };
+
+    // Puts states, which are integers, where a recurrent product takes them from.
+    template <Input INPUT>
+    static void store_input(const GruPlan& g, Both h, int16_t* state, int16_t* rounded,
+                            uint8_t* bytes) {
+        if constexpr (INPUT == Input::STATE) {
+            store_halves(state, h);
+            return;
+        }
+        const Both scaled = times(h, V::set_double(g.to_byte));
+        if constexpr (INPUT == Input::BYTES) {
+            V::store_bytes(bytes, scaled.low, scaled.high);
+        } else if constexpr (INPUT == Input::ROUNDED) {
+            store_halves(rounded, clamp(scaled, V::set_double(-128.0), V::set_double(127.0)));
+        }
+    }
+
+    // The same for a state, whose 16 bits are kept as well.
+    template <Input INPUT>
+    static void store_state(const GruPlan& g, Both h, int16_t* state, int j, Workplace& s) {
+        store_input<INPUT>(g, h, state + j, s.rounded.data() + j, s.bytes.data() + j);
+        if constexpr (INPUT != Input::STATE) {
+            store_halves(state + j, h);
+        }
+    }
+
+    // A recurrent product of the state, or of the reset state.
+    template <Input INPUT>
+    static void recurrent(const Matrix& m, int last, const int16_t* state, bool narrow_sums,
+                          bool reset, Workplace& s, double* y) {
+        if constexpr (INPUT == Input::BYTES) {
+            byte_product(m, 0, last, reset ? s.reset_bytes.data() : s.bytes.data(), y);
+        } else if constexpr (INPUT == Input::ROUNDED) {
+            product(m, 0, last, reset ? s.reset_rounded.data() : s.rounded.data(), true, s, y);
+        } else {
+            product(m, 0, last, state, narrow_sums, s, y);
+        }
+    }
+
+    // The state after h: its values in place, its integers to `next`, which may be in place too.
+    template <bool SMOOTH, Input INPUT, class PART>
+    static void step(const GruPlan& g, const PART& input, State h, int16_t* next, bool narrow_sums,
+                     Workplace& s) {
+        const int n = g.padded;
+        double* c_r = s.sums.data();
+        double* c_z = c_r + n;
+        double* c_n = c_z + n;
+        const D by_gate = V::set_double(g.gate_recurrent);
+        const D by_candidate = V::set_double(g.candidate_recurrent);
+        const D half = V::set_double(32768.0);
+        const D unit = V::set_double(1.0 / 65536);
+        // Arguments of the activations, and their values: gates less a half, with point 16.
+        const auto reset = [&](int j) {
+            return fma(load(c_r + j), by_gate, input.gate_part(n + j));
+        };
+        const auto update = [&](int j) { return fma(load(c_z + j), by_gate, input.gate_part(j)); };
+        const auto candidate_after = [&](int j, Both r) {
+            const Both c = times(load(c_n + j), by_candidate);
+            return fma(r, c, fma(c, half, input.candidate_part(2 * n + j)));
+        };
+        const auto candidate_before = [&](int j) {
+            return fma(load(c_n + j), by_candidate, input.candidate_part(2 * n + j));
+        };
+        const D keep = V::set_double(-g.candidate_to_state / 65536);
+        const D keep_half = V::set_double(g.candidate_to_state / 2);
+        const D low = V::set_double(g.low);
+        const D high = V::set_double(g.high);
+        // z h + (1 - z) n, of which all but the last sum does not wait for n.
+        const auto blend = [&](int j, Both z, Both candidate) {
+            const Both kept =
+                times(fma(z, unit, {V::set_double(0.5), V::set_double(0.5)}), load(h.values + j));
+            Both state = nearest(fma(candidate, fma(z, keep, {keep_half, keep_half}), kept));
+            if (g.clips) {
+                state = clamp(state, low, high);
+            }
+            store(h.values + j, state);
+            store_state<INPUT>(g, state, next, j, s);
+        };
+
+        recurrent<INPUT>(g.gates, g.reset_before ? 2 * n : 3 * n, h.integers, narrow_sums, false, s,
+                         c_r);
+        if (!SMOOTH && !g.reset_before) {
+            for (int j = 0; j < n; j += L) {
+                Both r[1] = {reset(j)};
+                N::template activation<SMOOTH>(r);
+                Both candidate[1] = {candidate_after(j, r[0])};
+                Both z[1] = {update(j)};
+                N::template activation<SMOOTH>(candidate);
+                N::template activation<SMOOTH>(z);
+                blend(j, z[0], candidate[0]);
+            }
+            return;
+        }
+        // The table's way is long: several arguments at a time.
+        for (int j = 0; j < n; j += L) {
+            Both rz[2] = {reset(j), update(j)};
+            N::template activation<SMOOTH>(rz);
+            store(c_z + j, rz[1]);
+            if (g.reset_before) {
+                const Both r = fma(rz[0], unit, {V::set_double(0.5), V::set_double(0.5)});
+                store_input<INPUT>(g, nearest(times(r, load(h.values + j))),
+                                   s.reset_state.data() + j, s.reset_rounded.data() + j,
+                                   s.reset_bytes.data() + j);
+            } else {
+                store(c_r + j, rz[0]);
+            }
+        }
+        if (g.reset_before) {
+            recurrent<INPUT>(g.candidate, n, s.reset_state.data(), narrow_sums, true, s, c_n);
+        }
+        const auto candidates = [&](int j, auto& x) {
+            constexpr int K = sizeof x / sizeof x[0];
+            for (int k = 0; k < K; ++k) {
+                const int i = j + k * L;
+                x[k] = g.reset_before ? candidate_before(i) : candidate_after(i, load(c_r + i));
+            }
+            N::template activation<SMOOTH>(x);
+            for (int k = 0; k < K; ++k) {
+                blend(j + k * L, load(c_z + j + k * L), x[k]);
+            }
+        };
+        int j = 0;
+        for (; j + 2 * L <= n; j += 2 * L) {
+            Both x[2];
+            candidates(j, x);
+        }
+        if (j < n) {
+            Both x[1];
+            candidates(j, x);
+        }
+    }
+};
+
+} // namespace
+} // namespace simd
+
+#endif
