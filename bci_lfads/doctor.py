@@ -60,7 +60,7 @@ def examine(rig_file: Path | None, *, timeout: float = 5.0) -> Iterator[Finding]
             wanted = None  # reported below with its reason
     for engine, missing in available_engines().items():
         if missing is None:
-            yield Finding(f"engine {engine}", "ok", "available")
+            yield Finding(f"engine {engine}", "ok", _available(engine))
         else:
             needed = engine == wanted or (wanted is None and engine == "native")
             yield Finding(f"engine {engine}", "fail" if needed else "note", missing)
@@ -105,6 +105,15 @@ def _timer() -> Finding:
     advice = "" if verdict == "ok" else "; the machine is busy or saves power: expect late windows"
     text = f"a sleep of 0.5 ms ends {median:.2f} ms late (median), {worst:.2f} ms at most{advice}"
     return Finding("timer", verdict, text)
+
+
+def _available(engine: str) -> str:
+    if engine != "native":
+        return "available"
+    from bci_lfads.engines import _native
+
+    fastest, *others = _native.PATHS
+    return f"available; takes the {fastest} path" + (f", has {', '.join(others)}" if others else "")
 
 
 def _xrt() -> Finding:

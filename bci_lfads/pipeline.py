@@ -387,7 +387,7 @@ def open_pipeline(
     check_fit(rig, model)
     spec, asked = model.spec, rig.input.spikes
     hop = rig.window.hop if isinstance(rig.window, SlidingSettings) else None
-    engine = open_engine(rig.engine, model, hop=hop)
+    engine = open_engine(rig.engine, model, hop=hop, n_threads=rig.loop.engine_threads)
     outlets = Outlets(
         OutletSettings(
             rig=rig.name,

@@ -121,6 +121,9 @@ class LoopSettings(_Settings):
     """Windows that may wait for the engine; when full, the oldest is dropped and counted."""
     deadline: float = Field(default=0.05, gt=0)
     """Seconds from the end of a window to its factors pushed; later is counted as a miss."""
+    engine_threads: Literal[1, 2] = 1
+    """Threads of the native engine. A second one pays where windows come faster than once in some
+    200 µs and a processor is free for it."""
     status_interval: float = Field(default=0.5, gt=0)
     """Seconds between two messages on Status, at most."""
 

@@ -11,6 +11,7 @@ import pytest
 from models.float_models import random_float_model, small_spec
 
 from bci_lfads.doctor import examine
+from bci_lfads.engines import _native
 from bci_lfads.streams.metadata import stream_info
 from bci_lfads.streams.sources import MarkerSource, SpikeSource
 
@@ -81,7 +82,9 @@ def test_a_machine_without_a_rig(monkeypatch):
     }  # fmt: skip
     assert looked_at["LSL"][0] == "ok"
     assert "lsl_api.cfg" in looked_at["LSL"][1]
-    assert looked_at["engine native"] == ("ok", "available")
+    verdict, found_ = looked_at["engine native"]
+    assert verdict == "ok"
+    assert f"takes the {_native.PATHS[0]} path" in found_
     assert looked_at["engine fpga"][0] == "note"
     assert looked_at["XRT"][0] == "note"
     assert "ms late (median)" in looked_at["timer"][1]

@@ -19,7 +19,9 @@ __all__ = ["ENGINES", "available_engines", "open_engine"]
 ENGINES = ("native", "torch", "fpga")
 
 
-def open_engine(name: str, model: Model, *, hop: int | None = None, **options: Any) -> Engine:
+def open_engine(
+    name: str, model: Model, *, hop: int | None = None, n_threads: int = 1, **options: Any
+) -> Engine:
     """Open an engine on a model.
 
     Parameters
@@ -31,6 +33,8 @@ def open_engine(name: str, model: Model, *, hop: int | None = None, **options: A
     hop
         Bins by which the windows move on, where they are a sliding window's: an engine that can
         does not compute again what two windows share. The factors are the same.
+    n_threads
+        Threads that compute a window, in an engine that can use more than one.
     options
         Of the engine's constructor.
 
@@ -44,7 +48,7 @@ def open_engine(name: str, model: Model, *, hop: int | None = None, **options: A
     if name == "native":
         from bci_lfads.engines.native import NativeEngine
 
-        return NativeEngine(model, hop=hop, **options)
+        return NativeEngine(model, hop=hop, n_threads=n_threads, **options)
     if name == "torch":
         if reason := _missing_torch():
             raise EngineError(reason)
