@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.logging import RichHandler
-from rich.progress import track
 
+from bci_lfads.cli.show import progress
 from bci_lfads.engines import open_engine
 from bci_lfads.models.alignment import Alignment
 from bci_lfads.models.check import check_model
 from bci_lfads.models.model import Model
-from bci_lfads.models.network import LfadsNetwork, network_from_weights, weights_from_network
 from bci_lfads.models.spec import LfadsSpec
+from bci_lfads.models.training import Epoch, TrainingSettings, train
 from bci_lfads.offline import cut, infer_all
 from bci_lfads.recordings import Recording, write
 from bci_lfads.recordings.simulate import Lorenz, gather
@@ -46,8 +46,6 @@ DEMO_SEED, TRAINING_SEED, VALIDATION_SEED, TORCH_SEED = 4274, 1, 2, 0
 N_DEMO, N_TRAINING, N_VALIDATION = 36, 4000, 300
 SPEC = LfadsSpec(n_units=48, n_bins=73, encoder_size=64, ic_size=64, generator_size=64, n_factors=4)
 ALIGNMENT = Alignment(start="trial/start")
-KEEP = 0.7
-"""Share of counts that the encoder sees in training; the loss is taken on the others."""
 _log = logging.getLogger("make_demo")
 
 
@@ -72,8 +70,7 @@ def main() -> None:
     begun = time.monotonic()
     training, train_latents = trials(simulate(TRAINING_SEED, N_TRAINING))
     validation, _ = trials(simulate(VALIDATION_SEED, N_VALIDATION))
-    net = fit(training.counts, validation.counts, options.epochs)
-    weights = weights_from_network(net)
+    weights = fit(training.counts, validation.counts, options.epochs)
     model = Model.from_weights(
         SPEC, weights, unit_labels=recording.unit_labels, bin_width=BIN_WIDTH,
         calibration=training.counts[:256], alignment=ALIGNMENT,
@@ -132,59 +129,22 @@ def latents_of(recording: Recording, batch: WindowBatch) -> NDArray[np.float64]:
     return true.values[nearest].astype(np.float64)
 
 
-def fit(counts: NDArray[np.uint8], validation: NDArray[np.uint8], epochs: int) -> LfadsNetwork:
-    """Train by the Poisson likelihood of counts that the encoder does not see.
+def fit(
+    counts: NDArray[np.uint8], validation: NDArray[np.uint8], epochs: int
+) -> dict[str, NDArray[np.float32]]:
+    """Train and return the weights with the best likelihood of the validation trials."""
+    settings = TrainingSettings(epochs=epochs, patience=None, seed=TORCH_SEED)
+    with progress("training", epochs) as advance:
 
-    Of every count either the encoder sees it, or the loss does (coordinated dropout), so that
-    no spike is explained by itself. The weights with the best likelihood of the validation
-    trials are kept.
-    """
-    torch.manual_seed(TORCH_SEED)
-    net = LfadsNetwork(SPEC)
-    x = torch.from_numpy(counts.astype(np.float32))
-    held = torch.from_numpy(validation.astype(np.float32))
-    with torch.no_grad():
-        net.weight("rates.bias").copy_((x.mean(dim=(0, 1)) / BIN_WIDTH).log())
-    weights = [p for p in net.parameters() if p.ndim == 2]
-    biases = [p for p in net.parameters() if p.ndim != 2]
-    batch, warm = 64, 200
-    steps = epochs * (len(x) // batch)
-    optimiser = torch.optim.AdamW(
-        [{"params": weights, "weight_decay": 1e-2}, {"params": biases, "weight_decay": 0.0}],
-        lr=3e-3,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda k: min(1.0, (k + 1) / warm) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, k / steps))),
-    )
-    best, kept = float("inf"), weights_from_network(net)
-    for epoch in track(range(epochs), "training"):
-        net.train()
-        for chosen in torch.randperm(len(x)).split(batch)[: len(x) // batch]:
-            y = x[chosen]
-            seen = (torch.rand_like(y) < KEEP).to(y.dtype)
-            _, log_rates = net(y * seen / KEEP)
-            loss = (nll(log_rates, y) * (1 - seen)).sum() / (1 - seen).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-        net.eval()
-        with torch.no_grad():
-            _, log_rates = net(held)
-            value = float(nll(log_rates, held).mean())
-        if value < best:
-            best, kept = value, weights_from_network(net)
-        if epoch % 5 == 4 or epoch == epochs - 1:
-            _log.info("epoch %d: training %.5f, validation %.5f", epoch + 1, loss.item(), value)
-    return network_from_weights(SPEC, kept)
+        def tell(epoch: Epoch) -> None:
+            advance(epoch.epoch)
+            if epoch.epoch % 5 == 0 or epoch.epoch == epochs:
+                _log.info(
+                    "epoch %d: training %.5f, validation %.5f",
+                    epoch.epoch, epoch.training, epoch.validation,
+                )  # fmt: skip
 
-
-def nll(log_rates: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the Poisson negative log-likelihood of counts, without its constant."""
-    log_means = log_rates + float(np.log(BIN_WIDTH))
-    return log_means.exp() - counts * log_means
+        return train(SPEC, counts, validation, BIN_WIDTH, settings, on_epoch=tell).weights
 
 
 def score(

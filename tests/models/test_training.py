@@ -1,0 +1,184 @@
+"""Training: it learns, comes out the same, stops when it should, and leaves no trace."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from models.training_cases import BIN_WIDTH, tiny_spec, waves
+
+from bci_lfads.errors import ModelError
+from bci_lfads.models import training
+from bci_lfads.models.network import LfadsNetwork
+from bci_lfads.models.reference import infer_float
+from bci_lfads.models.training import Epoch, TrainingSettings, nll, train
+
+QUICK = TrainingSettings(epochs=12, batch=32, learning_rate=1e-2, warm_up=5)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train(tiny_spec(), waves(256), waves(64, seed=1), BIN_WIDTH, QUICK)
+
+
+def test_training_finds_structure_that_mean_rates_do_not_have(trained):
+    assert trained.history.best_epoch.bits_per_spike > 0.15
+    first, last = trained.history.epochs[0], trained.history.epochs[-1]
+    assert last.training < first.training
+    assert last.learning_rate < 1e-4
+
+
+def test_the_weights_kept_are_those_of_the_best_validation_likelihood(trained):
+    history = trained.history
+    assert history.best_epoch.validation == min(e.validation for e in history.epochs)
+    assert [e.epoch for e in history.epochs if e.best][-1] == history.best
+    held = waves(64, seed=1).astype(float)
+    log_means = infer_float(tiny_spec(), trained.weights, held).log_rates + math.log(BIN_WIDTH)
+    value = (np.exp(log_means) - held * log_means).mean()
+    assert value == pytest.approx(history.best_epoch.validation, abs=1e-5)
+
+
+def test_bits_per_spike_count_what_is_won_over_mean_rates(trained):
+    held = waves(64, seed=1).astype(float)
+    mean = held.mean(axis=(0, 1))
+    null = (mean - mean * np.log(mean)).mean()
+    bits = (null - trained.history.best_epoch.validation) / held.mean() / math.log(2)
+    assert trained.history.best_epoch.bits_per_spike == pytest.approx(bits, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    def run(seed: int):
+        settings = TrainingSettings(epochs=2, batch=16, seed=seed)
+        return train(tiny_spec(), waves(32), waves(16, seed=1), BIN_WIDTH, settings).weights
+
+    first, again, other = run(3), run(3), run(4)
+    assert all(np.array_equal(first[k], again[k]) for k in first)
+    assert not np.array_equal(first["ic.weight"], other["ic.weight"])
+
+
+def test_the_random_state_of_others_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(tiny_spec(), waves(16), waves(8), BIN_WIDTH, TrainingSettings(epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_ends_when_nothing_gets_better():
+    settings = TrainingSettings(epochs=50, patience=2, learning_rate=1e-12)
+    noise = np.random.default_rng(0).poisson(0.5, (32, 10, 6)).astype(np.uint8)
+    history = train(tiny_spec(), noise, noise[::-1][:8], BIN_WIDTH, settings).history
+    assert len(history.epochs) == history.best + 2 < 50
+    assert history.ended == "no better likelihood in 2 epochs"
+
+
+def test_an_interrupted_training_gives_the_best_so_far():
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    result = train(tiny_spec(), waves(32), waves(16, seed=1), BIN_WIDTH, QUICK, on_epoch=interrupt)
+    assert len(result.history.epochs) == 2
+    assert result.history.ended == "interrupted after 2 epochs"
+
+
+def test_training_goes_on_from_given_weights(trained):
+    settings = TrainingSettings(epochs=1, learning_rate=1e-9)
+    again = train(
+        tiny_spec(), waves(64), waves(64, seed=1), BIN_WIDTH, settings, start=trained.weights
+    )
+    for name, value in trained.weights.items():
+        np.testing.assert_allclose(again.weights[name], value, atol=1e-6)
+    best = trained.history.best_epoch.validation
+    assert [e.epoch for e in again.history.epochs] == [0, 1]
+    assert math.isnan(again.history.epochs[0].training)
+    assert again.history.epochs[0].validation == pytest.approx(best, abs=1e-6)
+    assert again.history.best_epoch.validation == pytest.approx(best, abs=1e-5)
+
+
+def test_weights_that_training_makes_worse_stay_as_they_were(trained):
+    settings = TrainingSettings(epochs=2, learning_rate=1.0, warm_up=0)
+    again = train(
+        tiny_spec(), waves(64), waves(64, seed=1), BIN_WIDTH, settings, start=trained.weights
+    )
+    assert again.history.best == 0
+    assert all(np.array_equal(again.weights[k], v) for k, v in trained.weights.items())
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"gru": "reset_before", "activation": "hard", "ic_map": "linear", "ic_size": 4},
+        {"n_ahead": 2, "cell_clip": 2.0},
+        {"quantisers": {}, "activation": "hard"},
+    ],
+)
+def test_every_form_is_trained(form: dict[str, Any]):
+    settings = TrainingSettings(epochs=8, batch=16, learning_rate=1e-2)
+    result = train(tiny_spec(**form), waves(64), waves(16, seed=1), BIN_WIDTH, settings)
+    epochs = result.history.epochs
+    assert epochs[-1].validation < epochs[0].validation
+
+
+def test_the_loss_is_taken_on_counts_that_the_encoder_does_not_see():
+    """A network that passes its input on gains nothing: what it sees is not scored."""
+    spec = tiny_spec()
+    inputs = []
+
+    class Passing(torch.nn.Module):
+        def forward(self, x):
+            inputs.append(x)
+            return None, torch.where(x > 0, 5.0, -5.0)
+
+    y = torch.ones(8, spec.n_bins, spec.n_units)
+    torch.manual_seed(0)
+    loss = training._loss(Passing(), y, 0.7, 0.0)
+    assert float(loss) == pytest.approx(math.exp(-5.0) + 5.0, rel=1e-5)
+    seen = inputs[0] > 0
+    assert 0.6 < float(seen.float().mean()) < 0.8
+    assert torch.allclose(inputs[0][seen], torch.tensor(1 / 0.7))
+
+
+def test_without_dropout_everything_is_seen_and_scored():
+    net = LfadsNetwork(tiny_spec())
+    y = torch.from_numpy(waves(4)).float()
+    whole = nll(net(y)[1], y, math.log(BIN_WIDTH)).mean()
+    loss = training._loss(net, y, 1.0, math.log(BIN_WIDTH))
+    assert loss.item() == whole.item()
+
+
+def test_a_silent_unit_starts_at_a_rate_that_has_a_logarithm():
+    counts = waves(16)
+    counts[:, :, 2] = 0
+    result = train(tiny_spec(), counts, counts, BIN_WIDTH, TrainingSettings(epochs=1))
+    assert np.isfinite(result.weights["rates.bias"]).all()
+
+
+def test_a_training_that_diverges_says_so():
+    settings = TrainingSettings(epochs=3, learning_rate=1e30, warm_up=0, max_gradient=1e30)
+    with pytest.raises(ModelError, match="smaller learning rate than 1e\\+30"):
+        train(tiny_spec(), waves(64), waves(8), BIN_WIDTH, settings)
+
+
+def test_counts_of_another_shape_or_without_spikes_are_refused():
+    with pytest.raises(ModelError, match="training counts should be uint8 of shape"):
+        train(tiny_spec(n_units=5), waves(8), waves(8), BIN_WIDTH)
+    with pytest.raises(ModelError, match="the 8 validation windows hold no spike"):
+        train(tiny_spec(), waves(8), 0 * waves(8), BIN_WIDTH)
+
+
+def test_settings_out_of_range_are_named():
+    with pytest.raises(ModelError, match=r"epochs is 0, keep is 1\.5"):
+        TrainingSettings(epochs=0, keep=1.5)
