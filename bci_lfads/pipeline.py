@@ -349,19 +349,34 @@ def make_windows(window: TrialSettings | SlidingSettings, model: Model, capacity
     capacity
         Spikes that the history of trials holds.
     """
-    spec, width = model.spec, model.bin_width
+    spec = model.spec
+    return windows_for(window, spec.n_units, spec.n_bins, model.bin_width, capacity)
+
+
+def windows_for(
+    window: TrialSettings | SlidingSettings,
+    n_units: int,
+    n_bins: int,
+    bin_width: float,
+    capacity: int,
+) -> Windows:
+    """Return what `make_windows` does, before there is a model: to train one."""
     if isinstance(window, SlidingSettings):
-        return SlidingWindows(spec.n_units, spec.n_bins, width, hop=window.hop)
+        return SlidingWindows(n_units, n_bins, bin_width, hop=window.hop)
     return TrialWindows(
-        spec.n_units, spec.n_bins, width,
+        n_units, n_bins, bin_width,
         start=window.start, align=window.align, offset=window.offset, abort=window.abort,
-        lookback=lookback(window, model), capacity=capacity,
+        lookback=_lookback(window, n_bins * bin_width), capacity=capacity,
     )  # fmt: skip
 
 
 def lookback(window: TrialSettings, model: Model) -> float:
     """Return for how long spikes are remembered: a window, and as long as its marker is late."""
-    return model.spec.n_bins * model.bin_width + max(0.0, -window.offset) + _MARKER_DELAY
+    return _lookback(window, model.spec.n_bins * model.bin_width)
+
+
+def _lookback(window: TrialSettings, length: float) -> float:
+    return length + max(0.0, -window.offset) + _MARKER_DELAY
 
 
 def open_pipeline(

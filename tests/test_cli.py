@@ -26,7 +26,8 @@ from bci_lfads.recordings.simulate import simulate_lorenz
 
 COMMANDS = [
     "demo", "run", "listen", "streams", "doctor", "replay", "simulate", "record", "info",
-    "convert", "infer", "model", "model import", "model info", "model check",
+    "convert", "infer", "train", "evaluate", "model", "model import", "model info", "model check",
+    "model quantise",
 ]  # fmt: skip
 SPEC = small_spec()
 SHAPE = (SPEC.n_bins, SPEC.n_units)

@@ -2,7 +2,8 @@
 
 ``loop`` holds what runs beside a rig (run, listen, streams, doctor, demo), ``data`` what deals
 with recordings (replay, simulate, record, info, convert), ``models`` the models and offline
-inference. Results go to standard output, progress and log messages to standard error.
+inference, ``training`` what makes models and scores them. Results go to standard output, progress
+and log messages to standard error.
 """
 
 from bci_lfads.cli.app import main

@@ -29,7 +29,7 @@ from bci_lfads.models.spec import LfadsSpec
 from bci_lfads.models.tanh_table import LIMIT, POINT, tanh_magnitude
 from bci_lfads.models.training import Epoch, History, TrainingSettings, fit
 
-GENTLE = TrainingSettings(epochs=5, learning_rate=5e-4, warm_up=50, weight_decay=0.0, patience=None)
+GENTLE = TrainingSettings(epochs=5, learning_rate=2e-4, warm_up=50, weight_decay=0.0, patience=None)
 """Settings to fine-tune with: the model is good already."""
 _SIDES = ("forward", "backward")
 _INT16 = (-32768, 32767)

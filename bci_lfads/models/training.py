@@ -27,6 +27,8 @@ from bci_lfads.models.spec import LfadsSpec
 _LARGEST_LOG_MEAN = 20.0
 """Of a count, natural logarithm: beyond 5e8 spikes a bin the exponential gives no useful slope."""
 _EVALUATED_AT_ONCE = 512
+_STEPS = 4000
+"""Of the optimiser: what the demo's model took."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ class TrainingSettings:
         ]
         if wrong:
             raise ModelError(f"training cannot run with these settings: {', '.join(wrong)}")
+
+
+def epochs_for(n_windows: int, batch: int = TrainingSettings.batch) -> int:
+    """Return how many epochs are about 4000 steps: 50 at least, 1000 at most."""
+    n_steps = max(1, n_windows // batch)
+    return max(50, min(1000, round(_STEPS / n_steps)))
 
 
 class Epoch(NamedTuple):

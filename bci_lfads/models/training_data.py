@@ -175,13 +175,14 @@ def check_bins(bin_width: float, n_bins: int, duration: float, source_width: flo
             )
 
 
-def n_independent(starts: NDArray[np.float64], length: float) -> int:
-    """Return how many windows can be taken, from the first on, that do not overlap."""
-    n, end = 0, -math.inf
-    for start in starts.tolist():
+def independent(starts: NDArray[np.float64], length: float) -> NDArray[np.int64]:
+    """Return the windows that can be taken, from the first on, such that none overlap."""
+    taken, end = [], -math.inf
+    for i, start in enumerate(starts.tolist()):
         if start >= end - 1e-6 * length:
-            n, end = n + 1, start + length
-    return n
+            taken.append(i)
+            end = start + length
+    return np.array(taken, np.int64)
 
 
 def _some(labels: list[str], most: int = 5) -> str:

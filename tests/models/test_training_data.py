@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bci_lfads.errors import RecordingError
-from bci_lfads.models.training_data import check_bins, faults, n_independent, split
+from bci_lfads.models.training_data import check_bins, faults, independent, split
 
 LABELS = ("a", "b", "c")
 
@@ -92,6 +92,6 @@ def test_bins_that_the_recording_cannot_give_are_refused():
         check_bins(float("nan"), 5, 5.0, None)
 
 
-def test_windows_that_do_not_overlap_are_counted():
-    assert n_independent(0.1 * np.arange(100), 1.0) == 10
-    assert n_independent(2.0 * np.arange(7), 1.0) == 7
+def test_of_windows_that_overlap_the_next_is_taken_that_does_not():
+    assert independent(0.1 * np.arange(100), 1.0).tolist() == list(range(0, 100, 10))
+    assert independent(2.0 * np.arange(7), 1.0).tolist() == list(range(7))

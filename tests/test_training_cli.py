@@ -1,0 +1,183 @@
+"""The commands that train, score and quantise: what they write, and how they fail."""
+
+import csv
+import json
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from models.training_cases import small_recording
+
+from bci_lfads.cli import main
+from bci_lfads.models.model import Model
+from bci_lfads.recordings import write
+
+RIG = """
+name = "rig"
+model = "m.safetensors"
+[input.spikes]
+name = "spikes"
+[input.markers]
+name = "markers"
+[window]
+mode = "trials"
+start = "trial/start"
+"""
+
+
+class CommandError(Exception):
+    """Holds the one line of an error."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    write(small_recording(30), folder / "r.npz")
+    write(small_recording(20, seed=5), folder / "other.npz")
+    (folder / "rig.toml").write_text(RIG)
+    return folder
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, folder):
+    """Run commands in the folder as `bci-lfads` does, in this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "100")
+    level, threads = logging.getLogger("bci_lfads").level, torch.get_num_threads()
+
+    def run(*arguments: object):
+        monkeypatch.setattr(sys, "argv", ["bci-lfads", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        if ended.value.code:
+            raise CommandError(err)
+        return (json.loads(out) if "--json" in arguments else out), err
+
+    yield run
+    logging.getLogger("bci_lfads").setLevel(level)
+    torch.set_num_threads(threads)
+
+
+SMALL = ("--bins", 10, "--bin-width", 0.02, "--hidden", 5, "--factors", 2, "--epochs", 2)
+
+
+@pytest.fixture
+def model(cli, folder) -> Path:
+    path = folder / "m.safetensors"
+    if not path.exists():
+        cli("train", "r.npz", "-o", path, "--start", "trial/start", *SMALL)
+    return path
+
+
+def test_train_writes_model_table_and_report(cli, folder):
+    found, err = cli(
+        "train", "r.npz", "-o", "a.safetensors", "--start", "trial/start", *SMALL,
+        "--log", "log.csv", "--report", "report.png", "--seed", 7, "--json",
+    )  # fmt: skip
+    loaded = Model.load(folder / "a.safetensors")
+    assert found["hash"] == loaded.hash
+    assert loaded.provenance["seed"] == "7"
+    assert loaded.spec.generator_size == 5
+    assert found["windows"] == {"training": 24, "validation": 6}
+    assert found["validation"]["bits_per_spike"] is not None
+    with (folder / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[-1]["validation"]) > 0
+    assert (folder / "report.png").stat().st_size > 10_000
+    assert err.startswith("warning: only 30 windows")
+    assert found["warnings"][0].startswith("only 30 windows")
+
+
+def test_train_cuts_as_a_rig_does(cli, folder):
+    cli("train", "r.npz", "-o", "rig.safetensors", "--rig", "rig.toml", *SMALL)
+    cli("train", "r.npz", "-o", "start.safetensors", "--start", "trial/start", *SMALL)
+    by_rig, by_start = (Model.load(folder / f"{n}.safetensors") for n in ("rig", "start"))
+    assert by_rig.hash == by_start.hash
+
+
+def test_train_on_a_sliding_window(cli, folder):
+    cli("train", "r.npz", "-o", "s.safetensors", "--sliding", "--hop", 4, *SMALL)
+    assert Model.load(folder / "s.safetensors").provenance["window"] == "mode sliding, hop 4"
+
+
+def test_train_goes_on_from_a_model(cli, folder, model):
+    found, _ = cli(
+        "train", "r.npz", "-o", "on.safetensors", "--resume", model, "--epochs", 1, "--json"
+    )
+    assert found["epochs"] == 1
+    again = Model.load(folder / "on.safetensors")
+    assert again.provenance["resumed_from"] == Model.load(model).hash
+    assert again.alignment == Model.load(model).alignment
+    with pytest.raises(CommandError, match="are those of the model to go on from"):
+        cli("train", "r.npz", "-o", "on.safetensors", "--resume", model, "--bins", 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bins", 10), "markers in r.npz: condition/0, trial/start"),
+        (("--start", "trial/start"), "say how long windows are: --bins N"),
+        (("--start", "x", "--sliding", "--bins", 9), "--start and --sliding each say"),
+        (("--start", "nothing", "--bins", 10), "no window could be cut"),
+        (("--sliding", "--bins", 100000), "the recording lasts"),
+        ((*SMALL, "--start", "trial/start", "--keep", 2), "keep is 2.0"),
+        ((*SMALL, "--start", "trial/start", "--report", "r.doc"), "reports are written as"),
+        ((*SMALL, "--start", "trial/start", "--log", "no/such/log.csv"), "no folder no/such"),
+    ],
+)  # fmt: skip
+def test_train_says_what_is_missing_or_wrong(cli, arguments, message):
+    with pytest.raises(CommandError) as failed:
+        cli("train", "r.npz", "-o", "x.safetensors", *arguments)
+    (line,) = str(failed.value).splitlines()
+    assert message in line
+
+
+def test_evaluate_shows_float_and_fixed_point_side_by_side(cli, model):
+    out, err = cli("evaluate", model, "other.npz")
+    assert "torch, float64" in out
+    assert "native, fixed point" in out
+    assert "bits_per_spike" in out
+    assert "warning" not in err
+    found, _ = cli("evaluate", model, "other.npz", "--rig", "rig.toml", "--json")
+    assert found["n_windows"] + found["n_truncated"] == 20
+    assert found["engines"]["native"]["latent_r2_each"].keys() == {
+        "lorenz_x", "lorenz_y", "lorenz_z",
+    }  # fmt: skip
+
+
+def test_evaluate_warns_of_the_recording_that_a_model_was_trained_on(cli, model):
+    _, err = cli("evaluate", model, "r.npz", "--json")
+    assert "was trained on this recording" in err
+
+
+def test_quantise_rounds_or_trains(cli, folder, model):
+    found, _ = cli("model", "quantise", model, "-o", "8.safetensors", "--bits", 8, "--json")
+    assert found["quantised"] == "8 bits, after training"
+    assert Model.load(folder / "8.safetensors").fixed.weight_bits == 8
+    found, _ = cli(
+        "model", "quantise", model, "-o", "q.safetensors", "--bits", 6, "--recording", "r.npz",
+        "--epochs", 1, "--json",
+    )  # fmt: skip
+    scores = found["validation_bits_per_spike"]
+    assert scores["after"] >= scores["before"]
+    assert Model.load(folder / "q.safetensors").hash == found["hash"]
+
+
+def test_quantise_says_what_it_needs(cli, model):
+    with pytest.raises(CommandError, match="give --recording"):
+        cli("model", "quantise", model, "-o", "x.safetensors", "--epochs", 1)
+    with pytest.raises(CommandError, match="--recording too"):
+        cli("model", "quantise", model, "-o", "x.safetensors", "--rig", "rig.toml")
+
+
+def test_without_torch_train_says_where_it_comes_from(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(CommandError, match=r"pip install 'bci-lfads\[train\]'"):
+        cli("train", "r.npz", "-o", "x.safetensors", "--start", "trial/start", *SMALL)
