@@ -330,13 +330,16 @@ def _cut(asked: _Cut, old: Model | None) -> _Window:
     if asked.rig is not None:
         window = load_rig(asked.rig).window
     elif asked.sliding:
-        window = SlidingSettings(mode="sliding", hop=asked.hop or max(1, bins // 5))
+        window = SlidingSettings(mode="sliding")
     elif asked.start is not None:
         window = TrialSettings(
             mode="trials", start=asked.start, align=asked.align, offset=asked.offset
         )
     elif old is not None and old.alignment is not None:
         window = TrialSettings(mode="trials", **old.alignment.model_dump())
+    if isinstance(window, SlidingSettings):
+        # A run's own hop is no measure: windows that share nearly all bins teach little more.
+        window = SlidingSettings(mode="sliding", hop=asked.hop or max(1, bins // 5))
     return _Window(window, bins, BIN_WIDTH if width is None else width)
 
 

@@ -12,6 +12,7 @@ neural networks for efficient integer-arithmetic-only inference", CVPR 2018.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -113,11 +114,7 @@ class QuantisedNetwork(nn.Module):  # type: ignore[misc]  # torch is optional an
             scaled = self.weight(name).detach().numpy() * 2.0 ** self._fixed.points[name]
             dtype = np.int32 if name.endswith("bias") else np.int16
             tensors[name] = np.clip(np.rint(scaled), low, high).astype(dtype)
-        fixed = FixedPoint(
-            tensors, dict(self._fixed.points), self._fixed.encoder_point, self._fixed.ic_point,
-            self._fixed.generator_point, self._fixed.factor_point, self._fixed.log_rate_point,
-            self._fixed.weight_bits,
-        )  # fmt: skip
+        fixed = replace(self._fixed, tensors=tensors)
         check_ranges(self.spec, fixed)
         return fixed
 
@@ -278,6 +275,26 @@ def as_floats(fixed: FixedPoint) -> dict[str, NDArray[np.float64]]:
         name: np.ldexp(value.astype(np.float64), -fixed.points[name])
         for name, value in fixed.tensors.items()
     }
+
+
+def for_short_products(fixed: FixedPoint, product_drop: int) -> FixedPoint:
+    """Return a quantisation whose points suit recurrent products of shortened states.
+
+    Encoder states stay within ±1, so their point is lowered to ``product_drop + 7``, at which 8
+    bits hold that and no more; generator states keep theirs, of which the drop leaves 8 bits.
+    Biases get no finer than their products. Weights are to be rounded again to these points
+    (`QuantisedNetwork` with float weights): the integers here are still those of the old ones.
+    """
+    encoder = min(fixed.encoder_point, product_drop + 7)
+    lower = fixed.encoder_point - encoder
+    points = {}
+    for name, point in fixed.points.items():
+        of_encoder_state = name == "ic.bias" or (
+            name.startswith("encoder") and name.endswith(("recurrent_bias", "initial_state"))
+        )
+        drop = product_drop if name.endswith("recurrent_bias") else 0
+        points[name] = point - drop - (lower if of_encoder_state else 0)
+    return replace(fixed, points=points, encoder_point=encoder)
 
 
 def check_exact(spec: LfadsSpec, fixed: FixedPoint) -> None:

@@ -227,8 +227,9 @@ def _fit(
     _check(net.spec, counts, "training")
     _check(net.spec, validation, "validation")
     dtype = next(net.parameters()).dtype
-    # Copies, since the caller's may be read-only or reversed, which torch does not take.
-    x, held = (torch.from_numpy(np.array(v, order="C")).to(dtype) for v in (counts, validation))
+    # Copies, since the caller's may be read-only or reversed, which torch does not take; in bytes,
+    # since there may be many windows that overlap.
+    x, held = (torch.from_numpy(np.array(v, order="C")) for v in (counts, validation))
     log_width = math.log(bin_width)
     null, per_spike = _null(held)
     batch = min(settings.batch, len(x))
@@ -263,7 +264,7 @@ def _fit(
             net.train()
             total = 0.0
             for chosen in torch.randperm(len(x)).split(batch)[:n_steps]:
-                loss = _loss(net, x[chosen], settings.keep, log_width)
+                loss = _loss(net, x[chosen].to(dtype), settings.keep, log_width)
                 optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(net.parameters(), settings.max_gradient)
@@ -317,7 +318,8 @@ def _loss(net: nn.Module, y: Tensor, keep: float, log_width: float) -> Tensor:
 def _validate(net: nn.Module, held: Tensor, log_width: float) -> float:
     total = 0.0
     with torch.no_grad():
-        for part in held.split(_EVALUATED_AT_ONCE):
+        for some in held.split(_EVALUATED_AT_ONCE):
+            part = some.to(next(net.parameters()).dtype)
             log_rates = net(part)[1][:, : part.shape[1]]
             total += float(nll(log_rates, part, log_width).sum(dtype=torch.float64))
     return float(total / held.numel())
@@ -357,13 +359,13 @@ def _check(spec: LfadsSpec, counts: NDArray[np.uint8], what: str) -> None:
 
 def _mean_log_rates(counts: NDArray[np.uint8], bin_width: float) -> Tensor:
     """Return the units' mean log-rates; a silent unit has that of half a spike in all windows."""
-    means = torch.from_numpy(counts.astype(np.float32)).mean(dim=(0, 1))
-    least = 0.5 / max(1, counts.shape[0] * counts.shape[1])
-    return (means.clamp(min=least) / bin_width).log()
+    totals = np.maximum(counts.sum(axis=(0, 1), dtype=np.int64), 0.5)
+    means = torch.from_numpy(totals).float() / (counts.shape[0] * counts.shape[1])
+    return (means / bin_width).log()
 
 
 def _null(held: Tensor) -> tuple[float, float]:
     """Return the mean negative log-likelihood of each unit's own mean, and bits a spike per nat."""
-    means = held.double().mean(dim=(0, 1))
+    means = held.sum(dim=(0, 1), dtype=torch.float64) / (held.shape[0] * held.shape[1])
     null = float((means - torch.xlogy(means, means)).mean())
     return null, float(1.0 / (means.mean() * math.log(2.0)))

@@ -17,7 +17,14 @@ from bci_lfads.errors import ModelError
 from bci_lfads.models.fixed import FixedPoint
 from bci_lfads.models.integer import _Integers, infer_integer, round_shift
 from bci_lfads.models.model import Model
-from bci_lfads.models.qat import GENTLE, QuantisedNetwork, as_floats, check_exact, fine_tune
+from bci_lfads.models.qat import (
+    GENTLE,
+    QuantisedNetwork,
+    as_floats,
+    check_exact,
+    fine_tune,
+    for_short_products,
+)
 from bci_lfads.models.quantise import quantise
 from bci_lfads.models.spec import LfadsSpec
 from bci_lfads.models.training import TrainingSettings, train
@@ -101,11 +108,9 @@ def test_short_products_are_those_of_integers_with_short_states(gru, drop):
         spec = small_spec(gru=gru, ic_map="linear" if seed else "direct")
         weights = random_weights(spec, seed, scale=2.0)
         fixed = quantise(spec, weights, poisson(spec), 8)
-        points = dict(fixed.points)
-        for name in points:  # a bias is never finer than its product
-            if name.endswith("recurrent_bias"):
-                points[name] -= drop
-        net = QuantisedNetwork(spec, replace(fixed, points=points), weights, product_drop=drop)
+        shortened = for_short_products(fixed, drop)
+        assert shortened.encoder_point == min(fixed.encoder_point, drop + 7)
+        net = QuantisedNetwork(spec, shortened, weights, product_drop=drop)
         short = net.export()
         for name, tensor in short.tensors.items():
             if name.endswith("recurrent_weight"):
