@@ -321,6 +321,7 @@ def quantise_model(
     batch: WindowBatch | None = None,
     settings: TrainingSettings | None = None,
     *,
+    product_bits: int = 16,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[Model, History | None]:
     """Return a model with weights of other widths: rounded only, or trained further with rounding.
@@ -336,6 +337,8 @@ def quantise_model(
         the weights prove, which are wider than needed.
     settings
         How to train further (quantisation-aware, extra ``train``); default: not at all.
+    product_bits
+        Of recurrent products, 16 or 8.
     on_epoch
         Called after every epoch.
 
@@ -349,10 +352,11 @@ def quantise_model(
     from bci_lfads.models.quantise import quantise
 
     counts = None if batch is None else batch.counts[~batch.truncated]
-    provenance = dict(model.provenance) | {"quantised": f"{bits} bits, after training"}
+    width = f"{bits} bits" + (", recurrent products of 8" if product_bits == 8 else "")
+    provenance = dict(model.provenance) | {"quantised": f"{width}, after training"}
     if settings is None:
         calibration = None if counts is None else counts[:_CALIBRATION]
-        fixed = quantise(model.spec, model.weights, calibration, bits)
+        fixed = quantise(model.spec, model.weights, calibration, bits, product_bits)
         return replace(model, fixed=fixed, provenance=provenance), None
     if batch is None or counts is None:
         raise ModelError("training with rounding needs windows to train on: give a recording")
@@ -361,14 +365,14 @@ def quantise_model(
     starts = batch.starts[~batch.truncated]
     parts = split(starts, batch.counts.shape[1] * batch.bin_width, seed=settings.seed)
     training, validation = counts[parts.training], counts[parts.validation]
-    fixed = quantise(model.spec, model.weights, training[:_CALIBRATION], bits)
+    fixed = quantise(model.spec, model.weights, training[:_CALIBRATION], bits, product_bits)
     tuned = fine_tune(
         model.spec, model.weights, fixed, training, validation, model.bin_width, settings,
         on_epoch=on_epoch,
     )  # fmt: skip
     before, after = tuned.history.epochs[0], tuned.history.best_epoch
     provenance["quantised"] = (
-        f"{bits} bits, trained with rounding: epoch {after.epoch} of "
+        f"{width}, trained with rounding: epoch {after.epoch} of "
         f"{tuned.history.epochs[-1].epoch}, seed {settings.seed}, validation bits per spike "
         f"{before.bits_per_spike:.4f} before and {after.bits_per_spike:.4f} after"
     )

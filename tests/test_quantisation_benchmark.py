@@ -33,7 +33,7 @@ def test_a_short_run_gives_a_row_for_each_format(bench, monkeypatch, capsys, tmp
     bench.main()
     lines = capsys.readouterr().out.splitlines()
     starts = [line.split("|")[1].strip() for line in lines[2:5]]
-    assert starts == ["float", "4 bit", "8 bit, recurrent products 8 × 8 bit, drop 6"]
+    assert starts == ["float", "4 bit", "8 bit, recurrent products 8 × 8 bit, generator drops 6"]
     assert "8 test trials (seed 3)" in lines[-1]
     rows = json.loads((tmp_path / "q.json").read_text())["rows"]
     floats, coarse, short = (row["after training"] for row in rows)

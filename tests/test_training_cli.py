@@ -162,6 +162,20 @@ def test_quantise_rounds_or_trains(cli, folder, model):
     assert found["quantised"] == "8 bits, after training"
     assert Model.load(folder / "8.safetensors").fixed.weight_bits == 8
     found, _ = cli(
+        "model",
+        "quantise",
+        model,
+        "-o",
+        "p.safetensors",
+        "--bits",
+        8,
+        "--product-bits",
+        8,
+        "--json",
+    )
+    assert found["quantised"] == "8 bits, recurrent products of 8, after training"
+    assert Model.load(folder / "p.safetensors").fixed.generator_drop == 8
+    found, _ = cli(
         "model", "quantise", model, "-o", "q.safetensors", "--bits", 6, "--recording", "r.npz",
         "--epochs", 1, "--json",
     )  # fmt: skip

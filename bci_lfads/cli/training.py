@@ -226,6 +226,9 @@ def quantise(
     model_file: _ModelFile,
     output: _Output,
     bits: Annotated[int, typer.Option(min=4, max=16, help="Width of the weights.")] = 16,
+    product_bits: Annotated[
+        int, typer.Option(help="Of recurrent products: 16, or 8 with weights of 8 or less.")
+    ] = 16,
     recording_file: Annotated[
         Path | None,
         typer.Option(
@@ -270,7 +273,9 @@ def quantise(
             GENTLE, epochs=epochs, seed=seed, learning_rate=learning_rate or GENTLE.learning_rate
         )
     with _epochs(epochs, None) as on_epoch:
-        quantised, history = quantise_model(model, bits, batch, settings, on_epoch=on_epoch)
+        quantised, history = quantise_model(
+            model, bits, batch, settings, product_bits=product_bits, on_epoch=on_epoch
+        )
     quantised.save(output)
     result: dict[str, Any] = {
         "output": str(output),

@@ -47,14 +47,10 @@ class QuantisedNetwork(nn.Module):  # type: ignore[misc]  # torch is optional an
     spec
         Sizes and form.
     fixed
-        Points and width of the weights. Points stay as they are; what the weights may become is
-        what fits them.
+        Points, width of the weights, and what recurrent products drop. These stay as they are; the
+        weights may become what fits them.
     weights
         Float weights to begin with; default: those that the integers stand for.
-    product_drop
-        0, or by how many bits the states of recurrent products are shortened: these take
-        ``clamp(round(h / 2^product_drop), -128, 127)``, with weights of ±127 at most; the new
-        state blends the whole one.
 
     Raises
     ------
@@ -67,21 +63,9 @@ class QuantisedNetwork(nn.Module):  # type: ignore[misc]  # torch is optional an
         spec: LfadsSpec,
         fixed: FixedPoint,
         weights: Mapping[str, NDArray[np.floating[Any]]] | None = None,
-        product_drop: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 <= product_drop <= 8:
-            raise ModelError(
-                f"states of products are to be shortened by {product_drop} bits; 0 to 8 are left "
-                "out of 16"
-            )
-        if product_drop and fixed.weight_bits > 8:
-            raise ModelError(
-                f"products of 8 bits need weights of 8 bits, not {fixed.weight_bits}; quantise "
-                "with weight_bits=8"
-            )
         self.spec = spec
-        self.product_drop = product_drop
         self._fixed = fixed
         if weights is None:
             weights = as_floats(fixed)
@@ -156,7 +140,8 @@ class QuantisedNetwork(nn.Module):  # type: ignore[misc]  # torch is optional an
             return -(2**31), 2**31 - 1
         if name.endswith("initial_state"):
             return _INT16
-        if self.product_drop and name.endswith("recurrent_weight"):
+        recurrent = name.endswith("recurrent_weight")
+        if recurrent and self._fixed.drop_of(name.removesuffix(".recurrent_weight")):
             return -_SMALL_WEIGHT, _SMALL_WEIGHT
         limit = 2 ** (self._fixed.weight_bits - 1)
         return -limit, limit - 1
@@ -175,7 +160,7 @@ class QuantisedNetwork(nn.Module):  # type: ignore[misc]  # torch is optional an
         b = torch.stack([w[f"{name}.recurrent_bias"][None] for name in names])
         h = torch.stack([w[f"{name}.initial_state"].expand(len(x), -1) for name in names])
         for a_t in a.unbind(2):
-            h = self._gru_step(a_t, U, b, h, self._fixed.encoder_point)
+            h = self._gru_step("encoder", a_t, U, b, h)
         return torch.cat([h[0], h[1]], dim=-1)
 
     def _generate(self, w: Mapping[str, Tensor], g: Tensor) -> Tensor:
@@ -183,18 +168,19 @@ class QuantisedNetwork(nn.Module):  # type: ignore[misc]  # torch is optional an
         a, g = w["generator.input_bias"], g[None]
         states = []
         for _ in range(self.spec.n_bins_out):
-            g = self._gru_step(a, U, b, g, self._fixed.generator_point)
+            g = self._gru_step("generator", a, U, b, g)
             states.append(g[0])
         return torch.stack(states, dim=1)
 
-    def _gru_step(self, a: Tensor, U: Tensor, b: Tensor, h: Tensor, s_h: int) -> Tensor:
+    def _gru_step(self, name: str, a: Tensor, U: Tensor, b: Tensor, h: Tensor) -> Tensor:
         """Return the states after `h`, shape ``(n_grus, n_trials, size)``; rows are z, r, n.
 
         `U` holds a matrix a GRU, transposed; `b` a row.
         """
-        size = h.shape[-1]
+        fixed, size = self._fixed, h.shape[-1]
+        s_h = fixed.generator_point if name == "generator" else fixed.encoder_point
         a_gates, a_n = a[..., : 2 * size], a[..., 2 * size :]
-        taken = self._factor_of_product(h, s_h)
+        taken = self._of_product(name, h)
         if self.spec.gru == "reset_after":
             c = torch.baddbmm(b, taken, U)
             z, r = _sigmoid(a_gates + c[..., : 2 * size], self._smooth).chunk(2, dim=-1)
@@ -202,13 +188,16 @@ class QuantisedNetwork(nn.Module):  # type: ignore[misc]  # torch is optional an
         else:
             c = torch.baddbmm(b[..., : 2 * size], taken, U[..., : 2 * size])
             z, r = _sigmoid(a_gates + c, self._smooth).chunk(2, dim=-1)
-            q = self._factor_of_product(_grid(r * h, s_h, *_INT16), s_h)
+            q = self._of_product(name, _grid(r * h, s_h, *_INT16))
             v = a_n + torch.baddbmm(b[..., 2 * size :], q, U[..., 2 * size :])
         n = _tanh(v, self._smooth)
         return _grid(z * h + (1 - z) * n, s_h, *state_limit(self.spec, s_h))
 
-    def _factor_of_product(self, h: Tensor, s_h: int) -> Tensor:
-        return _grid(h, s_h - self.product_drop, -128, 127) if self.product_drop else h
+    def _of_product(self, name: str, h: Tensor) -> Tensor:
+        """Return what of a state enters a recurrent product: all of it, or its upper 8 bits."""
+        if not self._fixed.drop_of(name):
+            return h
+        return _grid(h, self._fixed.product_input(name)[0], -128, 127)
 
 
 class Tuned(NamedTuple):
@@ -237,8 +226,6 @@ def fine_tune(
     validation: NDArray[np.uint8],
     bin_width: float,
     settings: TrainingSettings = GENTLE,
-    *,
-    product_drop: int = 0,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Tuned:
     """Train a quantised model further, with the kernel's rounding in the loop.
@@ -253,15 +240,13 @@ def fine_tune(
         Its post-training quantisation (`quantise`), whose points are kept.
     counts, validation, bin_width, settings, on_epoch
         As for `training.train`.
-    product_drop
-        As for `QuantisedNetwork`.
 
     Raises
     ------
     ModelError
         As `training.train`, or if the result does not fit the kernel.
     """
-    net = QuantisedNetwork(spec, fixed, weights, product_drop)
+    net = QuantisedNetwork(spec, fixed, weights)
     history = fit(net, counts, validation, bin_width, settings, on_epoch, from_here=True)
     tuned = net.export()
     check_exact(spec, tuned)
@@ -275,26 +260,6 @@ def as_floats(fixed: FixedPoint) -> dict[str, NDArray[np.float64]]:
         name: np.ldexp(value.astype(np.float64), -fixed.points[name])
         for name, value in fixed.tensors.items()
     }
-
-
-def for_short_products(fixed: FixedPoint, product_drop: int) -> FixedPoint:
-    """Return a quantisation whose points suit recurrent products of shortened states.
-
-    Encoder states stay within ±1, so their point is lowered to ``product_drop + 7``, at which 8
-    bits hold that and no more; generator states keep theirs, of which the drop leaves 8 bits.
-    Biases get no finer than their products. Weights are to be rounded again to these points
-    (`QuantisedNetwork` with float weights): the integers here are still those of the old ones.
-    """
-    encoder = min(fixed.encoder_point, product_drop + 7)
-    lower = fixed.encoder_point - encoder
-    points = {}
-    for name, point in fixed.points.items():
-        of_encoder_state = name == "ic.bias" or (
-            name.startswith("encoder") and name.endswith(("recurrent_bias", "initial_state"))
-        )
-        drop = product_drop if name.endswith("recurrent_bias") else 0
-        points[name] = point - drop - (lower if of_encoder_state else 0)
-    return replace(fixed, points=points, encoder_point=encoder)
 
 
 def check_exact(spec: LfadsSpec, fixed: FixedPoint) -> None:
@@ -312,16 +277,17 @@ def check_exact(spec: LfadsSpec, fixed: FixedPoint) -> None:
     if spec.gru != "reset_after":
         return
     bounds = state_bounds(spec, fixed)
-    for name, state, s_h in (
-        ("encoder.forward", bounds.encoder, fixed.encoder_point),
-        ("encoder.backward", bounds.encoder, fixed.encoder_point),
-        ("generator", bounds.generator, fixed.generator_point),
+    for name, state in (
+        ("encoder.forward", bounds.encoder),
+        ("encoder.backward", bounds.encoder),
+        ("generator", bounds.generator),
     ):
-        rows = row_bounds(fixed, name, state, s_h, "recurrent_")
+        x_point, x_max = fixed.product_input(name)
+        rows = row_bounds(fixed, name, min(state, x_max), x_point, "recurrent_")
         product = 16 + max(rows[2 * len(rows) // 3 :]).bit_length()
         input_part = "input_bias" if name == "generator" else "input_weight"
         point = max(
-            16 + fixed.points[f"{name}.recurrent_weight"] + s_h,
+            16 + fixed.points[f"{name}.recurrent_weight"] + x_point,
             fixed.points[f"{name}.{input_part}"],
         )
         bits = max(product, point + 3)

@@ -15,18 +15,10 @@ from models.training_cases import BIN_WIDTH, tiny_spec, waves
 from bci_lfads.engines import open_engine
 from bci_lfads.errors import ModelError
 from bci_lfads.models.fixed import FixedPoint
-from bci_lfads.models.integer import _Integers, infer_integer, round_shift
+from bci_lfads.models.integer import infer_integer
 from bci_lfads.models.model import Model
-from bci_lfads.models.qat import (
-    GENTLE,
-    QuantisedNetwork,
-    as_floats,
-    check_exact,
-    fine_tune,
-    for_short_products,
-)
+from bci_lfads.models.qat import GENTLE, QuantisedNetwork, as_floats, check_exact, fine_tune
 from bci_lfads.models.quantise import quantise
-from bci_lfads.models.spec import LfadsSpec
 from bci_lfads.models.training import TrainingSettings, train
 
 
@@ -87,48 +79,21 @@ def test_float_weights_round_to_the_integers_of_post_training_quantisation(form,
     assert exported.points == fixed.points
 
 
-class _ShortProducts(_Integers):
-    """The integer reference with recurrent products of shortened states."""
-
-    def __init__(self, spec: LfadsSpec, fixed: FixedPoint, drop: int) -> None:
-        super().__init__(spec, fixed)
-        self.drop = drop
-
-    def affine(self, name, x, x_point, infix=""):
-        if infix == "recurrent_":
-            x = np.clip(round_shift(x, self.drop), -128, 127)
-            x_point -= self.drop
-        return super().affine(name, x, x_point, infix)
-
-
 @pytest.mark.parametrize("gru", ["reset_after", "reset_before"])
-@pytest.mark.parametrize("drop", [3, 8])
-def test_short_products_are_those_of_integers_with_short_states(gru, drop):
-    for seed in range(3):
-        spec = small_spec(gru=gru, ic_map="linear" if seed else "direct")
-        weights = random_weights(spec, seed, scale=2.0)
-        fixed = quantise(spec, weights, poisson(spec), 8)
-        shortened = for_short_products(fixed, drop)
-        assert shortened.encoder_point == min(fixed.encoder_point, drop + 7)
-        net = QuantisedNetwork(spec, shortened, weights, product_drop=drop)
-        short = net.export()
-        for name, tensor in short.tensors.items():
-            if name.endswith("recurrent_weight"):
-                assert np.abs(tensor.astype(int)).max() <= 127
-        counts = poisson(spec, 2)
-        factors, log_rates = _integers(net, short, counts)
-        for i, trial in enumerate(counts.astype(np.int64)):
-            expected = _ShortProducts(spec, short, drop).window(trial)
-            np.testing.assert_array_equal(factors[i], expected[0])
-            np.testing.assert_array_equal(log_rates[i], expected[1])
-
-
-def test_short_products_need_short_weights():
-    spec, fixed = random_model(0)
-    with pytest.raises(ModelError, match="need weights of 8 bits, not 16"):
-        QuantisedNetwork(spec, fixed, product_drop=8)
-    with pytest.raises(ModelError, match="shortened by 9 bits"):
-        QuantisedNetwork(spec, replace(fixed, weight_bits=8), product_drop=9)
+@pytest.mark.parametrize("activation", ["hard", "smooth"])
+def test_products_of_8_bits_are_those_of_the_integer_reference(gru, activation):
+    for seed in range(6):
+        spec, fixed = random_model(seed, gru=gru, activation=activation, bytes_=True)
+        # Other weights than those of products of 8 bits have 16 there.
+        fixed = replace(fixed, weight_bits=16)
+        counts = random_counts(seed, spec, 2, rate=0.5)
+        net = QuantisedNetwork(spec, fixed)
+        factors, log_rates = _integers(net, fixed, counts)
+        expected = infer_integer(spec, fixed, counts)
+        np.testing.assert_array_equal(factors, expected.factors)
+        np.testing.assert_array_equal(log_rates, expected.log_rates)
+        for name, tensor in net.export().tensors.items():
+            assert np.array_equal(tensor, fixed.tensors[name])
 
 
 def test_a_model_that_float64_cannot_hold_exactly_is_refused():
@@ -173,9 +138,10 @@ def test_fine_tuning_wins_back_what_few_bits_cost(good):
 
 
 @pytest.mark.parametrize("gru", ["reset_after", "reset_before"])
-def test_the_native_engine_gives_what_the_tuned_network_gave(good, gru):
+@pytest.mark.parametrize("product_bits", [16, 8])
+def test_the_native_engine_gives_what_the_tuned_network_gave(good, gru, product_bits):
     spec, held = tiny_spec(gru=gru), waves(16, seed=1)
-    fixed = quantise(spec, good, waves(64), 8)
+    fixed = quantise(spec, good, waves(64), 8, product_bits)
     settings = replace(GENTLE, epochs=1)
     tuned = fine_tune(spec, good, fixed, waves(64), held, BIN_WIDTH, settings)
     labels = tuple("abcdef")
