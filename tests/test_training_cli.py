@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -195,3 +196,16 @@ def test_without_torch_train_says_where_it_comes_from(cli, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(CommandError, match=r"pip install 'bci-lfads\[train\]'"):
         cli("train", "r.npz", "-o", "x.safetensors", "--start", "trial/start", *SMALL)
+
+
+def test_without_torch_models_are_scored_and_rounded_all_the_same(cli, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    found, _ = cli("evaluate", model, "other.npz", "--json")
+    assert list(found["engines"]) == ["reference", "native"]
+    cli("model", "quantise", model, "-o", "r.safetensors", "--bits", 12)
+
+
+def test_the_modules_behind_these_commands_import_without_torch(folder):
+    names = "cli.training, bci_lfads.fitting, bci_lfads.fit_picture, bci_lfads.evaluation"
+    code = f"import sys; sys.modules['torch'] = None; import bci_lfads.{names}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
