@@ -18,6 +18,7 @@ import numpy as np
 import pylsl
 from numpy.typing import NDArray
 
+from bci_lfads.about import about
 from bci_lfads.acquisition import Acquisition
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, allocate
@@ -417,6 +418,7 @@ def open_pipeline(
             input_source=describe(asked.properties()),
             rates=rig.output.rates,
             clock=asked.clock,
+            about=about(rig, model, running=True).to_text(),
         )
     )
     return Pipeline(

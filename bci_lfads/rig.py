@@ -188,6 +188,20 @@ def parse_rig(content: dict[str, Any], path: Path) -> Rig:
     return rig.model_copy(update={"model": path.parent / rig.model.expanduser()})
 
 
+def with_engine(rig: Rig, engine: str) -> Rig:
+    """Return the rig with another engine.
+
+    Raises
+    ------
+    RigError
+        If there is none of that name.
+    """
+    try:
+        return Rig.model_validate({**rig.model_dump(), "engine": engine})
+    except ValidationError as error:
+        raise RigError(f"no engine '{engine}'; there are native, torch and fpga") from error
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,7 +1,7 @@
 """The command line: thin commands over the library.
 
-``loop`` holds what runs beside a rig (run, listen, streams, doctor, demo), ``data`` what deals
-with recordings (replay, simulate, record, info, convert), ``models`` the models and offline
+``loop`` holds what runs beside a rig (run, gui, listen, streams, doctor, demo), ``data`` what
+deals with recordings (replay, simulate, record, info, convert), ``models`` the models and offline
 inference, ``training`` what makes models and scores them. Results go to standard output, progress
 and log messages to standard error.
 """

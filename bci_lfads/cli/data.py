@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -11,7 +12,7 @@ import typer
 from bci_lfads.cli.app import app
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import until_interrupted
-from bci_lfads.cli.show import as_json, facts, progress
+from bci_lfads.cli.show import as_json, as_line, facts, progress
 from bci_lfads.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _BinWidth = Annotated[float | None, typer.Option(help="Of counts, seconds.", met
 _Spikes = Annotated[str, typer.Option(help="Name of the spike stream.")]
 _Markers = Annotated[str, typer.Option(help="Name of the marker stream; '' for none.")]
 _Wait = Annotated[float, typer.Option(help="Seconds to wait for consumers before the start.")]
+_SHOWN = ("position", "duration", "loop", "paused")  # of a replay's progress, in lines of JSON
 
 
 @app.command()
@@ -41,6 +43,14 @@ def replay(
     bin_width: _BinWidth = None,
     loop: Annotated[bool, typer.Option(help="Begin again at the end.")] = False,
     paused: Annotated[bool, typer.Option(help="Begin paused.")] = False,
+    ordered: Annotated[
+        bool,
+        typer.Option(
+            "--control",
+            help="Take orders on standard input (pause, resume, step SECONDS, step-to PATTERN, "
+            "seek SECONDS, stop; its end stops) and print progress as lines of JSON.",
+        ),
+    ] = False,
     spikes: _Spikes = "ReplaySpikes",
     markers: _Markers = "ReplayMarkers",
     wait: _Wait = 0.0,
@@ -50,7 +60,10 @@ def replay(
     json: _Json = False,
 ) -> None:
     """Replay a recording on LSL with its original timing."""
+    from contextlib import nullcontext
+
     from bci_lfads.cli.keys import HELP, keys
+    from bci_lfads.cli.orders import orders
     from bci_lfads.recordings import read
     from bci_lfads.recordings import replay as replaying
 
@@ -60,7 +73,8 @@ def replay(
     at = 0.0
     with (
         progress(f"replaying {recording.name}", recording.duration) as advance,
-        keys(control, lambda: at) as controlled,
+        nullcontext(False) if ordered else keys(control, lambda: at) as controlled,
+        orders(control) if ordered else nullcontext(),
         until_interrupted(on_stop=control.stop),
     ):
         if controlled:
@@ -70,6 +84,8 @@ def replay(
             nonlocal at
             at = done.position
             advance(at)
+            if ordered:
+                as_line({k: v for k, v in asdict(done).items() if k in _SHOWN})
 
         report = replaying.replay(
             recording,
@@ -105,7 +121,9 @@ def replay(
             "within_1ms": round(late.within_1ms, 6),
         },
     }
-    if json:
+    if ordered:
+        as_line(result)
+    elif json:
         as_json(result)
     else:
         facts(f"replayed {recording.name}", result)

@@ -1,7 +1,11 @@
-"""Commands around the loop: demo, run, listen, streams, doctor."""
+"""Commands around the loop: demo, run, gui, listen, streams, doctor."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +16,7 @@ from bci_lfads.cli.app import app
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress, table
+from bci_lfads.errors import BciLfadsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,14 +93,23 @@ def run(
     rig_file: _RigFile,
     seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the input streams.")] = 30.0,
+    engine: Annotated[
+        str | None, typer.Option(help="native, torch or fpga; default: the rig file's.")
+    ] = None,
+    gui: Annotated[
+        bool, typer.Option("--gui", help="Open the live window too, in a process of its own.")
+    ] = False,
     json: _Json = False,
 ) -> None:
     """Run a rig: spikes on LSL in, factors on LSL out, until Ctrl-C."""
     from bci_lfads.pipeline import open_pipeline
-    from bci_lfads.rig import load_rig
+    from bci_lfads.rig import load_rig, with_engine
 
-    pipeline = open_pipeline(load_rig(rig_file))
+    rig = load_rig(rig_file)
+    pipeline = open_pipeline(rig if engine is None else with_engine(rig, engine))
     try:
+        if gui:
+            _open_window(rig_file)
         with until_interrupted(seconds) as stop:
             report = pipeline.run(stop, connect_timeout=timeout)
     finally:
@@ -122,6 +136,47 @@ def run(
             **{name.replace("_", " "): v for name, v in latencies.items()},
         },
     )
+
+
+def _open_window(rig_file: Path) -> None:
+    """Start the window as a process that Ctrl-C in this terminal does not reach."""
+    _require_window()
+    subprocess.Popen(
+        [sys.executable, "-m", "bci_lfads", "gui", str(rig_file.resolve())],
+        # Not from the working folder: `-m` would take a checkout there for the package.
+        cwd=tempfile.gettempdir(),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _require_window() -> None:
+    missing = [m for m in ("qtpy", "pyqtgraph", "PySide6") if find_spec(m) is None]
+    if missing:
+        raise BciLfadsError(f"the window needs {', '.join(missing)}: pip install 'bci-lfads[gui]'")
+
+
+@app.command()
+def gui(
+    rig: Annotated[
+        str | None,
+        typer.Argument(help="Rig file (.toml), or name of a rig that runs.", metavar="[RIG]"),
+    ] = None,
+    theme: Annotated[str | None, typer.Option(help="dark or light; default: as last.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Of the window, like 1280x720; default: as last.")
+    ] = None,
+    screenshot: Annotated[
+        Path | None, typer.Option(help="Save a picture of the window (.png) and end.")
+    ] = None,
+    after: Annotated[float, typer.Option(help="Seconds before the picture is taken.")] = 10.0,
+) -> None:
+    """Open the live window: watch a rig, and start and stop its loop, replay and recorder."""
+    _require_window()
+    check_output(screenshot)
+    from bci_lfads_gui.app import show_window
+
+    raise typer.Exit(show_window(rig, theme=theme, size=size, screenshot=screenshot, after=after))
 
 
 def _counted(counters: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,12 @@ from rich.table import Table
 def as_json(value: object) -> None:
     """Print a value as one JSON document; what is not a finite number becomes null."""
     typer.echo(json.dumps(_finite(value), indent=2, default=str))
+
+
+def as_line(value: object) -> None:
+    """Print a value as one line of JSON, at once, for a program that reads it as it comes."""
+    typer.echo(json.dumps(_finite(value), default=str, separators=(",", ":")))
+    sys.stdout.flush()
 
 
 def _finite(value: object) -> object:

@@ -51,6 +51,8 @@ class OutletSettings:
     clock: Literal["auto", "lsl", "stream"] = "auto"
     """Time base of the stamps: moments of the LSL clock; a source's own; or as the source turns
     out to be once it is connected."""
+    about: str = ""
+    """The run's account of itself, for Status (`about.About.to_text`)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.bin_width < math.inf:
@@ -106,8 +108,9 @@ class Outlets:
             else None
         )  # fmt: skip
         self._status = _outlet(
-            s, "Status", "Markers", labels=("status",), form="string", kept=_MESSAGES
-        )
+            s, "Status", "Markers", labels=("status",), form="string", kept=_MESSAGES,
+            more={"run": s.about} if s.about else {},
+        )  # fmt: skip
         self._latency = _outlet(
             s, "Latency", "Metrics", labels=LATENCY_CHANNELS, units="s", form="double64",
             kept=s.windows_kept, reference="end",
@@ -228,9 +231,10 @@ def _outlet(
     rate: float = pylsl.IRREGULAR_RATE,
     form: str = "float32",
     reference: str = "",
+    more: Desc | None = None,
 ) -> pylsl.StreamOutlet:
     """Open a stream; `kept` is what may wait: samples, or seconds where the rate is regular."""
-    desc: dict[str, str | Desc] = {
+    desc: dict[str, str | Desc | Sequence[Desc]] = {
         "bin_width": repr(s.bin_width),
         **({"timestamp_reference": reference} if reference else {}),
         "time_base": s.clock,
@@ -244,6 +248,7 @@ def _outlet(
         "engine": {"name": s.engine, "number_format": s.number_format},
         "input_source": s.input_source,
         "synchronization": {"can_drop_samples": "true"},
+        **(more or {}),
     }
     info = stream_info(
         f"{s.rig} {stream}", kind, source_id=f"bci-lfads:{s.rig}:{stream}", labels=labels,

@@ -1,0 +1,89 @@
+"""The application around the window."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pyqtgraph as pg
+from qtpy.QtCore import QSettings, QTimer
+from qtpy.QtWidgets import QApplication
+
+from bci_lfads.errors import BciLfadsError
+from bci_lfads_gui.palette import THEMES
+from bci_lfads_gui.window import Window
+
+
+def show_window(
+    rig: str | None = None,
+    *,
+    theme: str | None = None,
+    size: str | None = None,
+    screenshot: Path | None = None,
+    after: float = 10.0,
+) -> int:
+    """Show the window until it is closed; return the exit code.
+
+    Parameters
+    ----------
+    rig
+        A rig file, or the name of a rig that runs.
+    theme
+        ``dark`` or ``light``; default: as last.
+    size
+        Like ``1280x720``; default: as last.
+    screenshot
+        Save a picture of the window there, `after` seconds later, and end. Nothing is remembered.
+
+    Raises
+    ------
+    BciLfadsError
+        Where theme or size are none.
+    """
+    if theme is not None and theme not in THEMES:
+        raise BciLfadsError(f"no theme '{theme}'; there are {', '.join(THEMES)}")
+    match = re.fullmatch(r"(\d{3,5})x(\d{3,5})", size or "800x600")
+    if match is None:
+        raise BciLfadsError(f"the size is '{size}'; give it like 1280x720")
+    app = QApplication.instance() or QApplication(sys.argv[:1])
+    app.setApplicationName("bci-lfads")
+    app.setStyle("Fusion")
+    prepare_plots()
+    window = Window(_no_settings() if screenshot else QSettings("bci-lfads", "window"))
+    if theme is not None:
+        window.set_theme(THEMES[theme])
+    if size is not None:
+        window.resize(int(match[1]), int(match[2]))
+        window.arrange()
+    window.show()
+    if rig is not None:
+        window.open(rig)
+    # Qt only comes back to Python, and so to signals, when something happens: the timer sees to it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: window.close())
+    failed = []
+    if screenshot is not None:
+
+        def save() -> None:
+            if not window.grab().save(str(screenshot)):
+                failed.append(f"{screenshot} could not be written")
+            window.close()
+
+        QTimer.singleShot(round(1e3 * after), save)
+    code = int(app.exec())
+    if failed:
+        raise BciLfadsError(failed[0])
+    return code
+
+
+def prepare_plots() -> None:
+    """Set what all plots share."""
+    pg.setConfigOptions(imageAxisOrder="row-major", antialias=False, exitCleanup=False)
+
+
+def _no_settings() -> QSettings:
+    settings = QSettings("bci-lfads", "picture")
+    settings.clear()
+    return settings

@@ -1,0 +1,1 @@
+"""What the window knows, in fixed memory: no Qt, no LSL."""

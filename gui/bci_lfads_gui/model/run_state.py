@@ -1,0 +1,115 @@
+"""What the loop says of itself, and whether it still says anything."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bci_lfads_gui.model.health import Level
+
+_LEVELS = {
+    "running": Level.OK,
+    "waiting": Level.WARN,
+    "degraded": Level.WARN,
+    "refused": Level.BAD,
+    "stopped": Level.OFF,
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message on Status."""
+
+    state: str
+    reason: str
+    time: float
+    counters: Mapping[str, Any] = field(default_factory=dict)
+    trial: Mapping[str, Any] | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    def count(self, *path: str) -> int:
+        """Return a counter by its place, 0 where there is none."""
+        value: Any = self.counters
+        for name in path:
+            value = value.get(name, 0) if isinstance(value, Mapping) else 0
+        return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0
+
+
+def parse(text: str | bytes) -> Message | None:
+    """Read a message; None where it is none of ours."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("state"), str):
+        return None
+    counters, trial, time = content.get("counters"), content.get("trial"), content.get("time")
+    return Message(
+        content["state"],
+        str(content.get("reason") or ""),
+        float(time) if isinstance(time, (int, float)) else math.nan,
+        counters if isinstance(counters, dict) else {},
+        trial if isinstance(trial, dict) else None,
+        content,
+    )
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The state that the banner shows: what the loop said, or that it says nothing."""
+
+    level: Level
+    word: str
+    reason: str
+
+
+def run_state(
+    message: Message | None,
+    *,
+    connected: bool,
+    age: float | None,
+    rig: str,
+    status_interval: float = 0.5,
+) -> RunState:
+    """Return the state of a loop.
+
+    Parameters
+    ----------
+    message
+        Its newest message, if any came.
+    connected
+        Whether its Status stream is there.
+    age
+        Seconds since the newest message came.
+    rig
+        The rig's name; empty where none is chosen.
+    status_interval
+        Seconds between its messages, at most.
+    """
+    if not rig:
+        return RunState(Level.OFF, "no rig", "open a rig file (Ctrl+O) or attach to a running rig")
+    if message is not None and message.state == "stopped":
+        return RunState(_stopped(message.reason), "stopped", message.reason)
+    if not connected:
+        if message is None:
+            return RunState(Level.OFF, "not running", f"no stream '{rig} Status' on the network")
+        ago = "" if age is None else f" {age:.0f} s ago"
+        return RunState(
+            Level.BAD,
+            "gone",
+            f"the loop ended without a word; its last state was '{message.state}'{ago}",
+        )
+    if message is None:
+        return RunState(Level.WARN, "attached", "waiting for the loop's first message")
+    if age is not None and age > 3 * status_interval + 1.5:
+        return RunState(
+            Level.BAD, "silent", f"no word for {age:.0f} s; the last state was '{message.state}'"
+        )
+    return RunState(_LEVELS.get(message.state, Level.WARN), message.state, message.reason)
+
+
+def _stopped(reason: str) -> Level:
+    return Level.BAD if "failed" in reason else Level.OFF

@@ -1,0 +1,1 @@
+"""The window's panels, one file each; they only draw what the model holds."""

@@ -1,0 +1,167 @@
+"""The state of the run at a glance: in colour, with its reason, and what runs."""
+
+from __future__ import annotations
+
+import math
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QSizePolicy
+
+from bci_lfads.rig import TrialSettings
+from bci_lfads_gui.model.health import Level, Light
+from bci_lfads_gui.model.run_state import RunState, run_state
+from bci_lfads_gui.model.store import Store
+from bci_lfads_gui.palette import DARK, GLYPHS, Theme
+from bci_lfads_gui.panels.base import escape
+
+
+class Banner(QFrame):
+    """What the loop says, whether it still says anything, and what it runs."""
+
+    every = 6
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.setObjectName("banner")
+        self.store = store
+        self.theme: Theme = DARK
+        self.shown = RunState(Level.OFF, "", "")
+        self.state = QLabel()
+        self.state.setObjectName("state")
+        self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.state.setMinimumWidth(170)
+        self.state.setToolTip("State of the loop, as its Status stream says it")
+        self.reason, self.facts, self.counts, self.drift, self.inputs = (QLabel() for _ in range(5))
+        for label in (self.reason, self.facts, self.counts, self.drift, self.inputs):
+            label.setTextFormat(Qt.TextFormat.RichText)
+            # A long reason must not make the window wider than the screen.
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.facts.setToolTip("Engine, number format, model (SHA-256), window")
+        self.counts.setToolTip("Since the run began, as the loop counted")
+        self.drift.setToolTip(
+            "Units whose rate doubled or halved against the model's training data, or, where the "
+            "model does not know it, against the first minute that this window saw"
+        )
+        self.inputs.setToolTip("The worst of the rig's streams; see the panel Streams")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(8, 4, 8, 4)
+        grid.setHorizontalSpacing(14)
+        grid.setVerticalSpacing(2)
+        grid.addWidget(self.state, 0, 0, 2, 1)
+        grid.addWidget(self.reason, 0, 1)
+        grid.addWidget(self.facts, 1, 1)
+        grid.addWidget(self.inputs, 0, 2)
+        grid.addWidget(self.counts, 1, 2)
+        grid.addWidget(self.drift, 0, 3)
+        self.heading = QLabel()
+        self.heading.setTextFormat(Qt.TextFormat.RichText)
+        self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        grid.addWidget(self.heading, 1, 3)
+        for column, stretch in ((1, 5), (2, 4), (3, 4)):
+            grid.setColumnStretch(column, stretch)
+
+    def watch(self, store: Store) -> None:
+        """Show another store."""
+        self.store = store
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take on other colours."""
+        self.theme = theme
+
+    def refresh(self, worst: Light | None = None) -> None:
+        """Show the newest message.
+
+        Parameters
+        ----------
+        worst
+            The worst light of the rig's streams.
+        """
+        store = self.store
+        with store.lock:
+            message, about, problem = store.message, store.about, store.problem
+            connected, age, here = store.status_open, store.status_age(), store.loop_here
+            host, engine = store.loop_host, store.engine
+        interval = about.rig.loop.status_interval if about else 0.5
+        state = run_state(
+            message, connected=connected, age=age, rig=store.rig, status_interval=interval
+        )
+        self.shown = state
+        colour = self.theme.lights[state.level]
+        self.state.setText(f"{GLYPHS[state.level]} {state.word}")
+        self.state.setStyleSheet(
+            f"background:{colour};color:{self.theme.on_light};border-radius:4px;"
+            "font-size:17pt;font-weight:600;padding:4px 10px;"
+        )
+        reason = state.reason or problem
+        _put(self.reason, f"<b>{escape(reason)}</b>" if reason else "<b>all well</b>", reason)
+        if about is None:
+            self.facts.setText(escape(problem) if store.rig else "")
+        else:
+            window = "trials" if isinstance(about.rig.window, TrialSettings) else "sliding"
+            name, form = engine if engine[0] else (about.rig.engine, "")
+            what = (
+                f"{name}{f' · {form}' if form else ''} · model {about.model_hash[:12]} · "
+                f"{window}, {about.n_bins} bins of {1e3 * about.bin_width:g} ms · "
+                f"{len(about.unit_labels)} units · {about.n_factors} factors"
+            )
+            _put(self.facts, escape(what), what)
+        where = "this machine" if here else host or "not running"
+        at = "" if not store.rig else f"rig <b>{escape(store.rig)}</b> on {escape(where)}"
+        if connected and age is not None and not math.isnan(age):
+            at += f" · last word {age:.1f} s ago"
+        _put(self.heading, at, at)
+        if message is not None:
+            self._count(message)
+        else:
+            self.counts.setText("")
+        self._streams(worst)
+        self._drift()
+
+    def _count(self, message: object) -> None:
+        from bci_lfads_gui.model.run_state import Message
+
+        if not isinstance(message, Message):
+            return
+        numbers = (
+            ("windows", message.count("windows"), False),
+            ("missed", message.count("deadline_misses"), True),
+            ("dropped", message.count("dropped"), True),
+            ("late spikes", message.count("spikes", "late"), True),
+            ("source lost", message.count("inlet", "losses"), True),
+        )
+        warn = self.theme.lights[Level.WARN]
+        text = " · ".join(
+            f'<span style="color:{warn}">{what} <b>{n}</b></span>' if bad and n else f"{what} {n}"
+            for what, n, bad in numbers
+        )
+        _put(self.counts, text, text)
+
+    def _streams(self, worst: Light | None) -> None:
+        if worst is None or worst.level == Level.OFF:
+            self.inputs.setText("")
+            return
+        colour = self.theme.lights[worst.level]
+        text = worst.reason or "streams well"
+        mark = GLYPHS[worst.level]
+        _put(self.inputs, f'<span style="color:{colour}">{mark} {escape(text)}</span>', text)
+
+    def _drift(self) -> None:
+        drift = self.store.drift()
+        if drift is None:
+            self.drift.setText("drift: the first minute is being learned" if self.store.rig else "")
+            return
+        level = Level.BAD if drift.alarm else Level.WARN if drift.changed else Level.OK
+        colour = self.theme.lights[level if drift.seconds else Level.OFF]
+        words = ("drift: " if drift.seconds else "") + drift.in_words()
+        _put(
+            self.drift,
+            f'<span style="color:{colour}">{GLYPHS[level]} {escape(words)}</span>',
+            words,
+        )
+
+
+def _put(label: QLabel, text: str, tip: str) -> None:
+    if label.text() != text:
+        label.setText(text)
+        if label.toolTip() != tip and "<" not in tip:
+            label.setToolTip(tip)

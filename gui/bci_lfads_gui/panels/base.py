@@ -1,0 +1,107 @@
+"""What all panels share: their colours, their pace, and what they can be saved as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyqtgraph as pg
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+
+from bci_lfads_gui.model.store import Store
+from bci_lfads_gui.palette import DARK, Theme
+
+TRIALS = ("5", "10", "20", "40")
+"""Numbers of trials to choose from."""
+
+
+class Panel(QWidget):
+    """A part of the window. It draws what the store holds, and asks nothing of LSL.
+
+    Attributes
+    ----------
+    title
+        Of its dock.
+    every
+        Frames of the window's timer (30 a second) from one `refresh` to the next.
+    """
+
+    title = ""
+    name = ""
+    every = 1
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.setObjectName(self.name)
+        self.store = store
+        self.theme = DARK
+        self.bar = QHBoxLayout()
+        self.bar.setContentsMargins(4, 2, 4, 0)
+        self.bar.setSpacing(4)
+        self.body = QVBoxLayout(self)
+        self.body.setContentsMargins(2, 2, 2, 2)
+        self.body.setSpacing(2)
+        self.body.addLayout(self.bar)
+        self.export_button = QToolButton()
+        self.export_button.setText("⤓")
+        self.export_button.setToolTip("Save this panel as PNG, SVG or CSV (Ctrl+E)")
+
+    def finish_bar(self) -> None:
+        """Put the button for saving at the end of the bar."""
+        self.bar.addStretch(1)
+        self.bar.addWidget(self.export_button)
+
+    def watch(self, store: Store) -> None:
+        """Show another store."""
+        self.store = store
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take on other colours."""
+        self.theme = theme
+
+    def refresh(self) -> None:
+        """Draw what is new."""
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Return what is shown as a header and rows, for a CSV file."""
+        return (), ()
+
+
+def choice(label: str, options: Sequence[str], tip: str, at: int = 0) -> tuple[QLabel, QComboBox]:
+    """Return a labelled choice."""
+    box = QComboBox()
+    box.addItems(list(options))
+    box.setCurrentIndex(at)
+    box.setToolTip(tip)
+    box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    return QLabel(label), box
+
+
+def style_plot(plot: Any, theme: Theme) -> None:
+    """Give a plot the theme's colours."""
+    for side in ("left", "bottom"):
+        axis = plot.getAxis(side)
+        axis.setPen(pg.mkPen(theme.line))
+        axis.setTextPen(pg.mkPen(theme.text))
+    plot.titleLabel.item.setDefaultTextColor(pg.mkColor(theme.muted))
+
+
+def conditions(labels: Sequence[str], known: dict[str, int]) -> None:
+    """Give each new label the next number; labels keep theirs for as long as the panel lives."""
+    for label in labels:
+        if label not in known and len(known) < 64:
+            known[label] = len(known)
+
+
+def legend(known: dict[str, int], theme: Theme) -> str:
+    """Return conditions and their colours as rich text."""
+    return "&nbsp;&nbsp;".join(
+        f'<span style="color:{theme.condition(k)}">━</span>&nbsp;{escape(label) or "no label yet"}'
+        for label, k in list(known.items())[:12]
+    )
+
+
+def escape(text: str) -> str:
+    """Return text that rich text shows as it is."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

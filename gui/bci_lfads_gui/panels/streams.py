@@ -1,0 +1,169 @@
+"""All streams with a light each; those of the rig first, missing ones red."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QBrush, QColor
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+)
+
+from bci_lfads_gui.model.health import Level, Light, StreamFacts, judge
+from bci_lfads_gui.model.store import OnNetwork, Store
+from bci_lfads_gui.palette import GLYPHS
+from bci_lfads_gui.panels.base import Panel
+
+_ROLES = ("spikes", "markers", "factors", "rates", "status", "latency", "behaviour")
+_COLUMNS = ("", "stream", "as", "Hz", "age s", "gap s", "clock ms", "in 1 min", "why", "from")
+_TIPS = (
+    "● well, ▲ look at it, ✖ not well, ○ not there and not needed",
+    "Name on the network",
+    "What it is used as here",
+    "Samples per second over 5 s, and the nominal rate where there is one",
+    "Seconds since the newest sample came",
+    "Longest time without a sample within the last minute, seconds",
+    "Offset of the stream's clock to this machine's, milliseconds",
+    "What the loop counted within the last minute: late, unknown, saturated, invalid spikes",
+    "Why the light is not green",
+    "The machine that sends it",
+)
+
+
+class StreamsPanel(Panel):
+    """Stream picker: what the rig needs, how it does, and what else is on the network."""
+
+    title = "Streams"
+    name = "streams"
+    every = 8
+
+    picked = Signal(object)
+    """A stream (`OnNetwork`) that is to be used: spikes to watch, or a rig to attach to."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._others: list[OnNetwork] = []
+        self._shown: list[list[str]] = []
+        self.use = QPushButton("Use selected")
+        self.use.setToolTip(
+            "Watch the selected stream's spikes in the raster (this window only; the loop keeps "
+            "its own), or attach to the rig that publishes it"
+        )
+        self.use.clicked.connect(self._use)
+        self.bar.addWidget(self.use)
+        self.finish_bar()
+        self.view = QTableWidget(0, len(_COLUMNS))
+        self.view.setHorizontalHeaderLabels(list(_COLUMNS))
+        for k, tip in enumerate(_TIPS):
+            self.view.horizontalHeaderItem(k).setToolTip(tip)
+        self.view.verticalHeader().hide()
+        self.view.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.view.setShowGrid(False)
+        self.view.setWordWrap(False)
+        header = self.view.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setStretchLastSection(False)
+        self.view.itemDoubleClicked.connect(lambda _item: self._use())
+        self.body.addWidget(self.view)
+
+    def refresh(self) -> None:
+        """Show the lights."""
+        store = self.store
+        with store.lock:
+            facts, found = dict(store.streams), store.found
+            about = store.about
+        interval = about.rig.loop.status_interval if about else 0.5
+        used = {f.name for f in facts.values() if f.state == "open"}
+        self._others = [s for s in found if s.name not in used]
+        rows: list[tuple[Light, list[str]]] = [
+            (light := judge(facts[role], status_interval=interval), _row(facts[role], light))
+            for role in _ROLES
+            if role in facts
+        ]
+        nothing = Light(Level.OFF)
+        rows += [
+            (nothing, ["", s.name, _kind(s), f"{s.rate:g}" if s.rate else "", "", "", "", "",
+                       "not used here", s.hostname])
+            for s in self._others
+        ]  # fmt: skip
+        self._fill(rows)
+
+    def worst(self) -> Light:
+        """Return the worst light of the rig's streams."""
+        with self.store.lock:
+            facts = list(self.store.streams.values())
+        lights = [(judge(f), f.role) for f in facts]
+        if not lights:
+            return Light(Level.OFF)
+        light, role = max(lights, key=lambda pair: pair[0].level)
+        return Light(light.level, f"{role}: {light.reason}" if light.reason else "")
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Return the rows that are shown."""
+        return ("light", *_COLUMNS[1:]), self._shown
+
+    def _fill(self, rows: list[tuple[Light, list[str]]]) -> None:
+        if self.view.rowCount() != len(rows):
+            self.view.setRowCount(len(rows))
+        self._shown = []
+        for y, (light, texts) in enumerate(rows):
+            colour = self.theme.lights[light.level]
+            texts = [GLYPHS[light.level], *texts[1:]]
+            self._shown.append([light.level.name.lower(), *texts[1:]])
+            for x, text in enumerate(texts):
+                item = self.view.item(y, x)
+                if item is None:
+                    item = QTableWidgetItem()
+                    if 3 <= x <= 6:
+                        item.setTextAlignment(
+                            Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                        )
+                    self.view.setItem(y, x, item)
+                if item.text() != text:
+                    item.setText(text)
+                    item.setToolTip(text if x in (1, 8) else "")
+                lit = x in (0, 8) or (x == 1 and light.level == Level.BAD)
+                muted = light.level == Level.OFF
+                tone = colour if lit else self.theme.muted if muted else self.theme.text
+                item.setForeground(QBrush(QColor(tone)))
+
+    def _use(self) -> None:
+        row = self.view.currentRow() - (self.view.rowCount() - len(self._others))
+        if 0 <= row < len(self._others):
+            self.picked.emit(self._others[row])
+
+
+def _row(facts: StreamFacts, light: Light) -> list[str]:
+    there = facts.state == "open"
+    rate = "" if not there or math.isnan(facts.rate) else f"{facts.rate:.4g}"
+    if there and facts.nominal:
+        rate += f" / {facts.nominal:g}"
+    counts = ", ".join(f"{n} {what}" for what, n in facts.counts.items() if n)
+    return [
+        "",
+        facts.name,
+        facts.role,
+        rate,
+        "" if facts.age is None else f"{facts.age:.1f}",
+        f"{facts.gap:.1f}" if there else "",
+        f"{1e3 * facts.correction:+.2f}" if there else "",
+        counts or ("0" if there and facts.role == "spikes" else ""),
+        light.reason,
+        facts.hostname,
+    ]
+
+
+def _kind(stream: OnNetwork) -> str:
+    if stream.source_id.startswith("bci-lfads:"):
+        return f"of rig {stream.source_id.split(':', 2)[1]}"
+    return stream.type or "signal"
