@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Before anything imports pylsl: liblsl reads its configuration once, on first use.
 os.environ["LSLAPICFG"] = str(ROOT / "lsl_api.cfg")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+os.environ["QT_API"] = "pyside6"
 
 
 @pytest.fixture(scope="session")

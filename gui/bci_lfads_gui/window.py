@@ -115,6 +115,8 @@ class Window(QMainWindow):
         self._default_layout = self.saveState(_LAYOUT)
         self._restore()
         self.set_theme(self.theme)
+        self.raster.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.raster.setFocus()
         self._discovery = Discovery(self._on_found)
         self._discovery.start()
         self._timer = QTimer(self)
@@ -424,7 +426,7 @@ class Window(QMainWindow):
         self.resizeDocks([docks["raster"], docks["factors"]], [58 * width, 42 * width], top)
         self.resizeDocks(
             [docks["streams"], docks["space"], docks["latency"]],
-            [42 * width, 29 * width, 29 * width], top,
+            [47 * width, 30 * width, 23 * width], top,
         )  # fmt: skip
         self.resizeDocks(
             [docks["raster"], docks["streams"]], [55 * height, 45 * height],

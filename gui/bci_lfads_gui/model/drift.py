@@ -45,7 +45,7 @@ class Drift:
         if self.seconds <= 0:
             return "rates: not enough spikes yet"
         what = f"{len(self.changed)} of {self.n_units} units changed, {len(self.silent)} silent"
-        return f"{what} (against {self.against}, last {self.seconds:.0f} s)"
+        return f"{what}, against {self.against}"
 
 
 def compare(

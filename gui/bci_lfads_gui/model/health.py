@@ -13,6 +13,8 @@ _REMEMBER = 60.0  # seconds for which gaps and counts are remembered
 _MOST = 4096
 _SLOW = 0.9  # of the nominal rate
 _QUIET, _MUTE = 2.0, 10.0  # seconds without a spike
+_LITTLE = 1e-3  # share of the spikes that may be late, saturated, …
+_BEARABLE = {"unknown": 0.5}  # unsorted spikes are of no unit of the model, and many
 _OFF_CLOCK = 5e-3  # seconds that a clock offset may move in a minute
 
 
@@ -125,6 +127,8 @@ class StreamFacts:
         Clock offset, and how far it moved in the last minute, seconds.
     counts
         What the loop counted of it in the last minute, by name.
+    received
+        Spikes that the loop received in the last minute, of which those are.
     """
 
     role: str
@@ -140,6 +144,7 @@ class StreamFacts:
     correction: float = 0.0
     correction_spread: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
+    received: int = 0
 
 
 def judge(facts: StreamFacts, *, status_interval: float = 0.5) -> Light:
@@ -180,7 +185,9 @@ def _silence(facts: StreamFacts, status_interval: float) -> list[Light]:
 
 def _loss(facts: StreamFacts) -> list[Light]:
     lights = [
-        Light(Level.WARN, f"{n} {what} in the last minute") for what, n in facts.counts.items() if n
+        Light(Level.WARN, f"{n} {what} in the last minute")
+        for what, n in facts.counts.items()
+        if n > _BEARABLE.get(what, _LITTLE) * facts.received
     ]
     if facts.correction_spread > _OFF_CLOCK:
         moved = 1e3 * facts.correction_spread

@@ -37,7 +37,10 @@ class Banner(QFrame):
             # A long reason must not make the window wider than the screen.
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts.setToolTip("Engine, number format, model (SHA-256), window")
-        self.counts.setToolTip("Since the run began, as the loop counted")
+        self.counts.setToolTip(
+            "Since the run began, as the loop counted: windows published, deadlines missed, "
+            "windows dropped, spikes late, times that the spike stream was lost"
+        )
         self.drift.setToolTip(
             "Units whose rate doubled or halved against the model's training data, or, where the "
             "model does not know it, against the first minute that this window saw"
@@ -57,7 +60,7 @@ class Banner(QFrame):
         self.heading.setTextFormat(Qt.TextFormat.RichText)
         self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         grid.addWidget(self.heading, 1, 3)
-        for column, stretch in ((1, 5), (2, 4), (3, 4)):
+        for column, stretch in ((1, 12), (2, 8), (3, 8)):
             grid.setColumnStretch(column, stretch)
 
     def watch(self, store: Store) -> None:
@@ -100,9 +103,9 @@ class Banner(QFrame):
             window = "trials" if isinstance(about.rig.window, TrialSettings) else "sliding"
             name, form = engine if engine[0] else (about.rig.engine, "")
             what = (
-                f"{name}{f' · {form}' if form else ''} · model {about.model_hash[:12]} · "
-                f"{window}, {about.n_bins} bins of {1e3 * about.bin_width:g} ms · "
-                f"{len(about.unit_labels)} units · {about.n_factors} factors"
+                f"{name}{f' {form}' if form else ''} · model {about.model_hash[:10]} · "
+                f"{window} {about.n_bins} × {1e3 * about.bin_width:g} ms · "
+                f"{len(about.unit_labels)} units, {about.n_factors} factors"
             )
             _put(self.facts, escape(what), what)
         where = "this machine" if here else host or "not running"
@@ -126,8 +129,8 @@ class Banner(QFrame):
             ("windows", message.count("windows"), False),
             ("missed", message.count("deadline_misses"), True),
             ("dropped", message.count("dropped"), True),
-            ("late spikes", message.count("spikes", "late"), True),
-            ("source lost", message.count("inlet", "losses"), True),
+            ("late", message.count("spikes", "late"), True),
+            ("lost", message.count("inlet", "losses"), True),
         )
         warn = self.theme.lights[Level.WARN]
         text = " · ".join(
@@ -148,7 +151,7 @@ class Banner(QFrame):
     def _drift(self) -> None:
         drift = self.store.drift()
         if drift is None:
-            self.drift.setText("drift: the first minute is being learned" if self.store.rig else "")
+            self.drift.setText("drift: learning the first minute" if self.store.rig else "")
             return
         level = Level.BAD if drift.alarm else Level.WARN if drift.changed else Level.OK
         colour = self.theme.lights[level if drift.seconds else Level.OFF]

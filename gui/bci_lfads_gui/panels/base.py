@@ -84,20 +84,21 @@ def style_plot(plot: Any, theme: Theme) -> None:
         axis = plot.getAxis(side)
         axis.setPen(pg.mkPen(theme.line))
         axis.setTextPen(pg.mkPen(theme.text))
-    plot.titleLabel.item.setDefaultTextColor(pg.mkColor(theme.muted))
+        axis.enableAutoSIPrefix(False)  # seconds stay seconds
 
 
 def conditions(labels: Sequence[str], known: dict[str, int]) -> None:
     """Give each new label the next number; labels keep theirs for as long as the panel lives."""
     for label in labels:
-        if label not in known and len(known) < 64:
+        # A trial's label comes with Status, a moment after its factors.
+        if label and label not in known and len(known) < 64:
             known[label] = len(known)
 
 
 def legend(known: dict[str, int], theme: Theme) -> str:
     """Return conditions and their colours as rich text."""
     return "&nbsp;&nbsp;".join(
-        f'<span style="color:{theme.condition(k)}">━</span>&nbsp;{escape(label) or "no label yet"}'
+        f'<span style="color:{theme.condition(k)}">━</span>&nbsp;{escape(label)}'
         for label, k in list(known.items())[:12]
     )
 

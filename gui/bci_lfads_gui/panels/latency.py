@@ -52,7 +52,7 @@ class LatencyPanel(Panel):
         self._bars = pg.BarGraphItem(x=[], height=[], width=1.0)
         self.plot.addItem(self._bars)
         self._deadline = pg.InfiniteLine(
-            0.0, label="deadline", labelOpts={"position": 0.85, "rotateAxis": (1, 0)}
+            0.0, label="deadline", labelOpts={"position": 0.9, "anchors": [(1, 0.5), (1, 0.5)]}
         )
         self.plot.addItem(self._deadline, ignoreBounds=True)
         self._median = pg.InfiniteLine(0.0)
@@ -63,7 +63,7 @@ class LatencyPanel(Panel):
         self.parts.setToolTip(
             "Medians. hold-off: waiting for late spikes (a setting of the rig); LSL in, binning: "
             "beyond it, until the window was closed; queue: waiting for the engine; publish: "
-            "handing to LSL; LSL out: until this window had it"
+            "handing to LSL, to this window: LSL's way here and the 10 ms at which it looks"
         )
         self.body.addWidget(self.parts)
         self._seen: object = None
@@ -130,9 +130,9 @@ class LatencyPanel(Panel):
             f"<b>{summary.misses}</b> of these, <b>{of_run}</b> in this run</span>"
         )
         parts = [f"{name} <b>{_ms(summary.parts[name])}</b>" for name in PARTS]
-        parts.append(f"LSL out <b>{_ms(summary.received)}</b>")
+        parts.append(f"to this window <b>{_ms(summary.received)}</b>")
         self.parts.setText(" · ".join(parts) + " ms")
 
 
 def _ms(seconds: float) -> str:
-    return "–" if math.isnan(seconds) else f"{1e3 * seconds:.3g}"
+    return "–" if math.isnan(seconds) else f"{1e3 * seconds:.2f}"

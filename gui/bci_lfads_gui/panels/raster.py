@@ -10,6 +10,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QRectF
+from qtpy.QtWidgets import QLabel
 
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.palette import Theme
@@ -31,6 +32,10 @@ class RasterPanel(Panel):
         label, self.span = choice("last s", SPANS, "Seconds that the raster shows", at=2)
         self.bar.addWidget(label)
         self.bar.addWidget(self.span)
+        self.of_rates = QLabel()
+        self.of_rates.setToolTip("What the heat map shows, from dark to bright")
+        self.bar.addStretch(1)
+        self.bar.addWidget(self.of_rates)
         self.finish_bar()
         self.view = pg.GraphicsLayoutWidget()
         self.body.addWidget(self.view)
@@ -45,8 +50,13 @@ class RasterPanel(Panel):
             plot.setMouseEnabled(x=False, y=True)
         self.plot.setLabel("left", "unit")
         self.plot.setLabel("bottom", "seconds before now")
-        self.heat.setYLink(self.plot)
+        self.heat.setLabel("bottom", "seconds")
+        for plot in (self.plot, self.heat):
+            # Of one height, so that a unit's row is the same in both.
+            plot.getAxis("bottom").setHeight(40)
         self.heat.getAxis("left").setStyle(showValues=False)
+        self.heat.getAxis("left").setWidth(8)
+        self.plot.sigYRangeChanged.connect(self._follow)
         self._image, self._heat_image = pg.ImageItem(), pg.ImageItem()
         self.plot.addItem(self._image)
         self.heat.addItem(self._heat_image)
@@ -77,6 +87,7 @@ class RasterPanel(Panel):
         self._aligns.setPen(pg.mkPen(theme.align, width=2))
         for text in self._texts:
             text.setColor(theme.marker)
+            text.fill = pg.mkBrush(theme.base)
 
     def watch(self, store: Store) -> None:
         """Show another store."""
@@ -154,13 +165,17 @@ class RasterPanel(Panel):
     ) -> None:
         for curve, times in ((self._markers, [t for t, _ in markers]), (self._aligns, aligns)):
             curve.setData(np.repeat(times, 2), np.tile((0.0, float(n_units)), len(times)))
-        newest = markers[-_LABELS:]
+        newest = _apart(markers, 0.17 * float(self.span.currentText()))
         for text, (at, label) in zip(self._texts, newest, strict=False):
-            text.setText(label if len(label) <= 16 else label[:15] + "…")
+            text.setText(label if len(label) <= 14 else label[:13] + "…")
             text.setPos(at, n_units)
             text.show()
         for text in self._texts[len(newest) :]:
             text.hide()
+
+    def _follow(self) -> None:
+        """Show the same units in the heat map."""
+        self.heat.setYRange(*self.plot.getViewBox().viewRange()[1], padding=0)
 
     def _name_units(self, labels: tuple[str, ...]) -> None:
         step = max(1, math.ceil(len(labels) / 12))
@@ -210,4 +225,16 @@ class RasterPanel(Panel):
         self._heat_image.setRect(QRectF(x, 0.0, max(wide, 1e-3), values.shape[0]))
         self.heat.setXRange(x, x + wide, padding=0)
         self.heat.setLabel("bottom", below)
-        self.heat.setTitle(f"{title} · 0 to {self._top:.0f} Hz", size="9pt")
+        self.of_rates.setText(f"{title} · 0 to {self._top:.0f} Hz")
+
+
+def _apart(markers: list[tuple[float, str]], least: float) -> list[tuple[float, str]]:
+    """Return the newest markers whose labels do not lie on each other."""
+    kept: list[tuple[float, str]] = []
+    for at, label in reversed(markers):
+        if at > -0.6 * least or (kept and kept[-1][0] - at < least):
+            continue
+        kept.append((at, label))
+        if len(kept) == _LABELS:
+            break
+    return kept

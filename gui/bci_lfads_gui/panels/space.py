@@ -37,10 +37,11 @@ class SpacePanel(Panel):
         self.axes = []
         for name in ("x", "y", "z"):
             label, box = choice(name, (), f"Factor or principal component on {name}")
-            box.setMinimumWidth(72)
+            box.setFixedWidth(84)
             self.bar.addWidget(label)
             self.bar.addWidget(box)
             self.axes.append(box)
+        self._of_z = (label, box)
         label, self.kept = choice("trials", TRIALS, "Trials that are shown, older ones fainter", 1)
         self.bar.addWidget(label)
         self.bar.addWidget(self.kept)
@@ -50,6 +51,8 @@ class SpacePanel(Panel):
         )
         self.fit_button.clicked.connect(self.fit_now)
         self.bar.addWidget(self.fit_button)
+        for widget in self._of_z:
+            widget.hide()
         self.finish_bar()
         self.view = _Turnable()
         self.view.turned.connect(self._turn)
@@ -127,6 +130,8 @@ class SpacePanel(Panel):
             self.fit_now()
         boxes = tuple(box.currentIndex() for box in self.axes)
         three = self.dimensions.currentIndex() == 1
+        for widget in self._of_z:
+            widget.setVisible(three)
         turned = (self._azimuth, self._elevation) if three else ()
         version = (count, boxes, three, turned, self.kept.currentText())
         if version == self._version or self._frame is None:

@@ -22,7 +22,7 @@ from bci_lfads_gui.palette import GLYPHS
 from bci_lfads_gui.panels.base import Panel
 
 _ROLES = ("spikes", "markers", "factors", "rates", "status", "latency", "behaviour")
-_COLUMNS = ("", "stream", "as", "Hz", "age s", "gap s", "clock ms", "in 1 min", "why", "from")
+_COLUMNS = ("", "stream", "as", "Hz", "age s", "gap s", "clock ms", "notes", "from")
 _TIPS = (
     "● well, ▲ look at it, ✖ not well, ○ not there and not needed",
     "Name on the network",
@@ -31,8 +31,7 @@ _TIPS = (
     "Seconds since the newest sample came",
     "Longest time without a sample within the last minute, seconds",
     "Offset of the stream's clock to this machine's, milliseconds",
-    "What the loop counted within the last minute: late, unknown, saturated, invalid spikes",
-    "Why the light is not green",
+    "Why the light is not green; of spikes, what the loop counted within the last minute",
     "The machine that sends it",
 )
 
@@ -69,10 +68,15 @@ class StreamsPanel(Panel):
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.setShowGrid(False)
+        font = self.view.font()
+        font.setPointSizeF(0.9 * font.pointSizeF())
+        self.view.setFont(font)
+        self.view.horizontalHeader().setFont(font)
         self.view.setWordWrap(False)
         header = self.view.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(False)
+        header.setMinimumSectionSize(16)
+        header.setStretchLastSection(True)
         self.view.itemDoubleClicked.connect(lambda _item: self._use())
         self.body.addWidget(self.view)
 
@@ -92,7 +96,7 @@ class StreamsPanel(Panel):
         ]
         nothing = Light(Level.OFF)
         rows += [
-            (nothing, ["", s.name, _kind(s), f"{s.rate:g}" if s.rate else "", "", "", "", "",
+            (nothing, ["", s.name, _kind(s), f"{s.rate:g}" if s.rate else "", "", "", "",
                        "not used here", s.hostname])
             for s in self._others
         ]  # fmt: skip
@@ -131,8 +135,8 @@ class StreamsPanel(Panel):
                     self.view.setItem(y, x, item)
                 if item.text() != text:
                     item.setText(text)
-                    item.setToolTip(text if x in (1, 8) else "")
-                lit = x in (0, 8) or (x == 1 and light.level == Level.BAD)
+                    item.setToolTip(text if x in (1, 7) else "")
+                lit = x in (0, 7) or (x == 1 and light.level == Level.BAD)
                 muted = light.level == Level.OFF
                 tone = colour if lit else self.theme.muted if muted else self.theme.text
                 item.setForeground(QBrush(QColor(tone)))
@@ -149,6 +153,8 @@ def _row(facts: StreamFacts, light: Light) -> list[str]:
     if there and facts.nominal:
         rate += f" / {facts.nominal:g}"
     counts = ", ".join(f"{n} {what}" for what, n in facts.counts.items() if n)
+    if there and facts.role == "spikes":
+        counts = f"in 1 min: {counts or 'none late, unknown or saturated'}"
     return [
         "",
         facts.name,
@@ -157,8 +163,7 @@ def _row(facts: StreamFacts, light: Light) -> list[str]:
         "" if facts.age is None else f"{facts.age:.1f}",
         f"{facts.gap:.1f}" if there else "",
         f"{1e3 * facts.correction:+.2f}" if there else "",
-        counts or ("0" if there and facts.role == "spikes" else ""),
-        light.reason,
+        light.reason or counts,
         facts.hostname,
     ]
 

@@ -238,7 +238,7 @@ class RigReader:
         message = self._store.message
         of_spikes = {
             name: message.count("spikes", name) if message else 0
-            for name in ("late", "unknown", "saturated", "invalid", "overwritten")
+            for name in ("received", "late", "unknown", "saturated", "invalid", "overwritten")
         }
         facts = {
             role: self._accountant.facts(tap, of_spikes if role == "spikes" else {}, now)

@@ -182,6 +182,7 @@ class Accountant:
             trend = self._trend(f"{tap.role} {name}")
             trend.add(float(value), now)
             recent[name] = int(trend.change(now))
+        received = recent.pop("received", 0)
         query = connection.query
         return StreamFacts(
             role=tap.role,
@@ -197,6 +198,7 @@ class Accountant:
             correction=connection.correction,
             correction_spread=clock.spread(now),
             counts=recent,
+            received=received,
         )
 
     def _trend(self, name: str) -> Trend:
