@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from qtpy.QtCore import QRect
+from qtpy.QtCore import QPoint, QRect
 from qtpy.QtGui import QPainter
 from qtpy.QtSvg import QSvgGenerator
 
@@ -45,5 +45,8 @@ def _svg(panel: Panel, path: Path) -> str:
     generator.setViewBox(QRect(0, 0, panel.width(), panel.height()))
     generator.setTitle(panel.title)
     painter = QPainter(generator)
-    panel.render(painter)
-    return "" if painter.end() else f"{path} could not be written"
+    try:
+        panel.render(painter, QPoint())
+    finally:  # Qt does not survive a file that is let go of while it is painted on
+        done = painter.end()
+    return "" if done else f"{path} could not be written"
