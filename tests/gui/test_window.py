@@ -56,7 +56,7 @@ def test_missing_streams_are_red_with_the_reason(qtbot, window, files):
     qtbot.waitUntil(lambda: row_of(shown, "spikes") is not None, timeout=10_000)
     row = row_of(shown, "spikes")
     assert row[0] == "✖"
-    assert f"no stream with name '{files.name} S'" in row[7]
+    assert f"no stream with name '{files.name} S'" in row[5]
     assert row_of(shown, "factors")[0] == "✖"
     qtbot.waitUntil(lambda: shown.banner.shown.word == "not running")
     assert shown.controls.start.isEnabled()

@@ -34,6 +34,9 @@ class Banner(QFrame):
         self.reason, self.facts, self.counts, self.drift, self.inputs = (QLabel() for _ in range(5))
         for label in (self.reason, self.facts, self.counts, self.drift, self.inputs):
             label.setTextFormat(Qt.TextFormat.RichText)
+            font = label.font()
+            font.setPointSizeF(0.95 * font.pointSizeF())
+            label.setFont(font)
             # A long reason must not make the window wider than the screen.
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts.setToolTip("Engine, number format, model (SHA-256), window")
@@ -60,7 +63,7 @@ class Banner(QFrame):
         self.heading.setTextFormat(Qt.TextFormat.RichText)
         self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         grid.addWidget(self.heading, 1, 3)
-        for column, stretch in ((1, 12), (2, 8), (3, 8)):
+        for column, stretch in ((1, 11), (2, 8), (3, 8)):
             grid.setColumnStretch(column, stretch)
 
     def watch(self, store: Store) -> None:
@@ -108,8 +111,9 @@ class Banner(QFrame):
                 f"{len(about.unit_labels)} units, {about.n_factors} factors"
             )
             _put(self.facts, escape(what), what)
-        where = "this machine" if here else host or "not running"
-        at = "" if not store.rig else f"rig <b>{escape(store.rig)}</b> on {escape(where)}"
+        where = "this machine" if here else host
+        at = "" if not store.rig else f"rig <b>{escape(store.rig)}</b>"
+        at += f" on {escape(where)}" if where else ""
         if connected and age is not None and not math.isnan(age):
             at += f" · last word {age:.1f} s ago"
         _put(self.heading, at, at)

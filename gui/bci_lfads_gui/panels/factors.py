@@ -32,7 +32,7 @@ class FactorsPanel(Panel):
         label, self.kept = choice("trials", TRIALS, "Trials over each other, older ones fainter", 1)
         self.bar.addWidget(label)
         self.bar.addWidget(self.kept)
-        label, self.span = choice("or last", SPANS, "Seconds of a sliding window's trace", 2)
+        label, self.span = choice("or last s", SPANS, "Seconds of a sliding window's trace", 2)
         self.bar.addWidget(label)
         self.bar.addWidget(self.span)
         label, self.first = choice("from", ("0",), "First factor that is shown, of eight at most")
@@ -41,7 +41,7 @@ class FactorsPanel(Panel):
         self.finish_bar()
         self.view = pg.GraphicsLayoutWidget()
         self.body.addWidget(self.view)
-        self.legend = QLabel()
+        self.legend = QLabel("no factors yet")
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.legend.setToolTip("Conditions: the label of each trial's align marker")
         self.body.addWidget(self.legend)
@@ -57,7 +57,11 @@ class FactorsPanel(Panel):
     def watch(self, store: Store) -> None:
         """Show another store."""
         super().watch(store)
-        self._version, self._known = None, {}
+        self._version, self._known, self._layout = None, {}, ()
+        self._trials, self._trace = [], None
+        self._plots, self._curves, self._zero = [], [], []
+        self.view.clear()
+        self.legend.setText("no factors yet")
 
     def set_theme(self, theme: Theme) -> None:
         """Take on other colours."""

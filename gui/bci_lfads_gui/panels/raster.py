@@ -207,11 +207,11 @@ class RasterPanel(Panel):
                 values = rows.newest(most)[1]
                 values = values[:: max(1, len(values) // 400)].T
                 wide = min(most, len(rows)) * width
-                x, title, below = -wide, "rates", "seconds before now"
+                x, title, below = -wide, "rates", "s before now"
             elif spikes is not None:
                 values, _ = spikes.rate_map()
                 values, x, wide = values[:, -21:-1], -10.0, 10.0
-                title, below = "rates of spikes, by 0.5 s", "seconds before now"
+                title, below = "rates of spikes, by 0.5 s", "s before now"
             else:
                 return
         self._heat_version = version

@@ -82,6 +82,11 @@ class SpacePanel(Panel):
         """Show another store, on axes of its own."""
         super().watch(store)
         self._frame, self._version, self._known = None, None, {}
+        self._rows = []
+        for curve in self._curves:
+            curve.setData([], [])
+        self._heads.setData([])
+        self.note.setText("no factors yet")
 
     def set_theme(self, theme: Theme) -> None:
         """Take on other colours."""
@@ -106,7 +111,7 @@ class SpacePanel(Panel):
             had = box.currentIndex() if box.count() == len(names) else default
             box.blockSignals(True)
             box.clear()
-            box.addItems(names)
+            box.addItems([name.partition(" (")[0] for name in names])
             box.setCurrentIndex(had)
             box.blockSignals(False)
 

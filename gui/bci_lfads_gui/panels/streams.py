@@ -22,16 +22,17 @@ from bci_lfads_gui.palette import GLYPHS
 from bci_lfads_gui.panels.base import Panel
 
 _ROLES = ("spikes", "markers", "factors", "rates", "status", "latency", "behaviour")
-_COLUMNS = ("", "stream", "as", "Hz", "age s", "gap s", "clock ms", "notes", "from")
+_COLUMNS = ("", "stream", "as", "Hz", "age s", "notes", "gap s", "clock ms", "from")
+_NOTES = _COLUMNS.index("notes")
 _TIPS = (
     "● well, ▲ look at it, ✖ not well, ○ not there and not needed",
     "Name on the network",
     "What it is used as here",
     "Samples per second over 5 s, and the nominal rate where there is one",
     "Seconds since the newest sample came",
+    "Why the light is not green; of spikes, what the loop counted within the last minute",
     "Longest time without a sample within the last minute, seconds",
     "Offset of the stream's clock to this machine's, milliseconds",
-    "Why the light is not green; of spikes, what the loop counted within the last minute",
     "The machine that sends it",
 )
 
@@ -96,8 +97,8 @@ class StreamsPanel(Panel):
         ]
         nothing = Light(Level.OFF)
         rows += [
-            (nothing, ["", s.name, _kind(s), f"{s.rate:g}" if s.rate else "", "", "", "",
-                       "not used here", s.hostname])
+            (nothing, ["", s.name, _kind(s), f"{s.rate:g}" if s.rate else "", "",
+                       "not used here", "", "", s.hostname])
             for s in self._others
         ]  # fmt: skip
         self._fill(rows)
@@ -105,8 +106,14 @@ class StreamsPanel(Panel):
     def worst(self) -> Light:
         """Return the worst light of the rig's streams."""
         with self.store.lock:
-            facts = list(self.store.streams.values())
-        lights = [(judge(f), f.role) for f in facts]
+            streams, about = dict(self.store.streams), self.store.about
+        interval = about.rig.loop.status_interval if about else 0.5
+        # Of lights that are equally bad the first one counts: what comes in, before what goes out.
+        lights = [
+            (judge(streams[role], status_interval=interval), role)
+            for role in _ROLES
+            if role in streams
+        ]
         if not lights:
             return Light(Level.OFF)
         light, role = max(lights, key=lambda pair: pair[0].level)
@@ -128,15 +135,15 @@ class StreamsPanel(Panel):
                 item = self.view.item(y, x)
                 if item is None:
                     item = QTableWidgetItem()
-                    if 3 <= x <= 6:
+                    if x in (3, 4, 6, 7):
                         item.setTextAlignment(
                             Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                         )
                     self.view.setItem(y, x, item)
                 if item.text() != text:
                     item.setText(text)
-                    item.setToolTip(text if x in (1, 7) else "")
-                lit = x in (0, 7) or (x == 1 and light.level == Level.BAD)
+                    item.setToolTip(text if x in (1, _NOTES) else "")
+                lit = x in (0, _NOTES) or (x == 1 and light.level == Level.BAD)
                 muted = light.level == Level.OFF
                 tone = colour if lit else self.theme.muted if muted else self.theme.text
                 item.setForeground(QBrush(QColor(tone)))
@@ -154,16 +161,16 @@ def _row(facts: StreamFacts, light: Light) -> list[str]:
         rate += f" / {facts.nominal:g}"
     counts = ", ".join(f"{n} {what}" for what, n in facts.counts.items() if n)
     if there and facts.role == "spikes":
-        counts = f"in 1 min: {counts or 'none late, unknown or saturated'}"
+        counts = f"in 1 min: {counts or '0 late, unknown, saturated'}"
     return [
         "",
         facts.name,
         facts.role,
         rate,
         "" if facts.age is None else f"{facts.age:.1f}",
+        light.reason or counts,
         f"{facts.gap:.1f}" if there else "",
         f"{1e3 * facts.correction:+.2f}" if there else "",
-        light.reason or counts,
         facts.hostname,
     ]
 
