@@ -25,7 +25,7 @@ from bci_lfads.recordings import read, summary, write
 from bci_lfads.recordings.simulate import simulate_lorenz
 
 COMMANDS = [
-    "demo", "run", "listen", "streams", "doctor", "replay", "simulate", "record", "info",
+    "demo", "run", "gui", "listen", "streams", "doctor", "replay", "simulate", "record", "info",
     "convert", "infer", "train", "evaluate", "model", "model import", "model info", "model check",
     "model quantise",
 ]  # fmt: skip
