@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -14,6 +15,8 @@ from qtpy.QtWidgets import QApplication
 from bci_lfads.errors import BciLfadsError
 from bci_lfads_gui.palette import THEMES
 from bci_lfads_gui.window import Window
+
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
 def show_window(
@@ -40,13 +43,19 @@ def show_window(
     Raises
     ------
     BciLfadsError
-        Where theme or size are none.
+        Where theme or size are none, or there is no screen.
     """
     if theme is not None and theme not in THEMES:
         raise BciLfadsError(f"no theme '{theme}'; there are {', '.join(THEMES)}")
     match = re.fullmatch(r"(\d{3,5})x(\d{3,5})", size or "800x600")
     if match is None:
         raise BciLfadsError(f"the size is '{size}'; give it like 1280x720")
+    if not any(os.environ.get(name) for name in _SCREENS) and sys.platform == "linux":
+        # Qt would end the process, with a page of its own words.
+        raise BciLfadsError(
+            "there is no screen: neither DISPLAY nor WAYLAND_DISPLAY is set; for a picture set "
+            "QT_QPA_PLATFORM=offscreen"
+        )
     app = QApplication.instance() or QApplication(sys.argv[:1])
     app.setApplicationName("bci-lfads")
     app.setStyle("Fusion")

@@ -132,6 +132,16 @@ def test_a_picture_of_the_window(files, tmp_path):
     process.log.unlink()
 
 
+def test_without_a_screen_it_says_so(files, monkeypatch):
+    for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    process = Process("gui", str(files.rig))
+    wait_for(lambda: not process.running)
+    assert process.exit_code == 1
+    assert "there is no screen" in process.log.read_text()
+    process.log.unlink()
+
+
 def wait_for(condition, seconds=20.0):
     until = time.monotonic() + seconds
     while not condition():
