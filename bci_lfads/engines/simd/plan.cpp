@@ -8,6 +8,7 @@ namespace {
 
 using lfads::acc_t;
 
+constexpr int64_t ONE = 1;
 constexpr int GATE_Z = 0, GATE_R = 1, GATE_N = 2;
 // Arguments from which on an activation is saturated: that of the table, and of the hard ones.
 constexpr double SMOOTH_LIMIT = 16.0, HARD_LIMIT = 1.0;
@@ -56,6 +57,8 @@ void pack(Matrix& m, const MAP& map, int height, std::initializer_list<int> bloc
             const acc_t b = map.bias[from];
             m.norm = std::max(m.norm, norm);
             m.bias_max = std::max(m.bias_max, magnitude(b));
+            const int64_t room = INT32_MAX - magnitude(b);
+            m.narrow_until = std::min(m.narrow_until, room < 0 ? -1 : room / std::max(norm, ONE));
             m.wide_bias[base + i] = static_cast<double>(b);
             m.bias[base + i] = magnitude(b) <= INT32_MAX ? static_cast<int32_t>(b) : 0;
         }

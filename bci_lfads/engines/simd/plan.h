@@ -59,8 +59,9 @@ struct Matrix {
     int64_t norm = 0; // largest sum of magnitudes of a row's weights
     int64_t bias_max = 0;
 
-    // Whether no sum for |x| <= x_max leaves 32 bits.
-    bool narrow(int64_t x_max) const { return norm * x_max + bias_max <= INT32_MAX; }
+    int64_t narrow_until = INT32_MAX; // largest |x| for which no row's sum can leave 32 bits
+
+    bool narrow(int64_t x_max) const { return x_max <= narrow_until; }
     // Whether the sums over the high and low bytes of x do not.
     bool wide() const { return norm * 256 <= INT32_MAX; }
 };
