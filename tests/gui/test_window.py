@@ -1,7 +1,6 @@
 """The window, offscreen: every control, both themes, saving, what is remembered."""
 
 import csv
-import time
 
 import pylsl
 import pytest
@@ -266,7 +265,7 @@ def test_it_fits_the_screen(qtbot, window, size):
     assert all(panel.height() > 100 for panel in shown.panels)
 
 
-def test_a_frame_of_hundreds_of_units_takes_few_milliseconds(qtbot, window, files):
+def test_hundreds_of_units_over_a_minute_are_drawn_all(qtbot, window, files):
     import numpy as np
 
     from bci_lfads_gui.model.spikes import SpikeStore
@@ -282,12 +281,11 @@ def test_a_frame_of_hundreds_of_units_takes_few_milliseconds(qtbot, window, file
     shown.store.spikes = store
     shown.raster.span.setCurrentText("60")
     shown._timer.stop()
-    took = []
     for _ in range(10):
         store.advance(pylsl.local_clock())
-        began = time.perf_counter()
         shown.raster.refresh()
         shown.raster.view.viewport().repaint()
-        took.append(time.perf_counter() - began)
-    # 33 ms are there for it; a busy machine is given three times that.
-    assert sorted(took)[len(took) // 2] < 0.1
+    drawn = shown.raster._image.image
+    assert 300 in drawn.shape
+    by_unit = drawn.sum(axis=1 - drawn.shape.index(300))
+    assert (by_unit > 0).all()
