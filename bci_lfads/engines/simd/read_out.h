@@ -26,8 +26,9 @@ template <class V> struct ReadOut : Numbers<V> {
     using typename N::D;
     using typename N::I;
 
-    // Factors of NB bins, kept as float64 for the rates.
-    template <int NB>
+    // Factors of NB bins, kept as float64 for the rates. Where sums over whole states may not fit
+    // 32 bits, their high and low bytes are summed apart.
+    template <int NB, bool NARROW>
     static void read_factors(const Plan& p, const int16_t* g, double* f, int32_t* factors) {
         const Matrix& m = p.factors.map;
         const D scale = V::set_double(p.factors.scale);
@@ -46,12 +47,19 @@ template <class V> struct ReadOut : Numbers<V> {
                 const I weights = V::load_pairs(w);
                 for (int b = 0; b < NB; ++b) {
                     const I x = V::broadcast_pair(g + b * 2 * m.pairs + 2 * pair);
-                    high[b] = V::dot(high[b], weights, V::high_bytes(x));
-                    low[b] = V::dot(low[b], weights, V::low_bytes(x));
+                    if constexpr (NARROW) {
+                        low[b] = V::dot(low[b], weights, x);
+                    } else {
+                        high[b] = V::dot(high[b], weights, V::high_bytes(x));
+                        low[b] = V::dot(low[b], weights, V::low_bytes(x));
+                    }
                 }
             }
             for (int b = 0; b < NB; ++b) {
-                const Both total = fma(widen(high[b]), V::set_double(256.0), widen(low[b]));
+                Both total = widen(low[b]);
+                if constexpr (!NARROW) {
+                    total = fma(widen(high[b]), V::set_double(256.0), total);
+                }
                 const Both rounded = nearest(times(total, scale));
                 const Both limited = clamp(rounded, V::negative(limit), limit);
                 double* out = f + static_cast<size_t>(b) * m.rows + row;
@@ -101,7 +109,11 @@ template <class V> struct ReadOut : Numbers<V> {
         const size_t at = static_cast<size_t>(bin);
         const int16_t* g = s.generated.data() + (at + 1) * p.generator.padded;
         double* f = s.factor_values.data() + at * p.factors.map.rows;
-        read_factors<NB>(p, g, f, factors + at * p.n_factors);
+        if (p.factors.narrow) {
+            read_factors<NB, true>(p, g, f, factors + at * p.n_factors);
+        } else {
+            read_factors<NB, false>(p, g, f, factors + at * p.n_factors);
+        }
         if (log_rates != nullptr) {
             read_rates<NB>(p, f, log_rates + at * p.n_units);
         }
