@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,11 +112,25 @@ def load_heard(path: Path) -> Heard:
     return Heard(**arrays, status=status)
 
 
-def _inlet(rig: str, stream: str, timeout: float) -> pylsl.StreamInlet:
+def _nothing() -> Heard:
+    nothing = np.empty(0)
+    return Heard(
+        np.empty((0, 0), np.float32), nothing, nothing, nothing, np.empty((0, len(LATENCY_COLUMNS)))
+    )
+
+
+def _inlet(
+    rig: str, stream: str, timeout: float, stop: threading.Event
+) -> pylsl.StreamInlet | None:
+    """Return an open inlet, or None if `stop` was set before there was one."""
     name = f"{rig} {stream}"
-    found = pylsl.resolve_bypred(predicate({"name": name}), 1, timeout)
-    if not found:
-        raise StreamError(f"no stream '{name}' within {timeout:g} s; {_instead(rig, stream)}")
+    resolver = pylsl.ContinuousResolver(pred=predicate({"name": name}))
+    until = time.monotonic() + timeout
+    while not (found := resolver.results()):
+        if stop.wait(0.05):
+            return None
+        if time.monotonic() > until:
+            raise StreamError(f"no stream '{name}' within {timeout:g} s; {_instead(rig, stream)}")
     inlet = pylsl.StreamInlet(found[0], max_buflen=360, recover=True)
     try:
         inlet.open_stream(timeout)
@@ -169,9 +184,13 @@ def listen(
     StreamError
         If the rig's streams are not there.
     """
-    factors = _inlet(rig, "Factors" if sliding else "TrialFactors", timeout)
-    latency = _inlet(rig, "Latency", timeout)
-    status = _inlet(rig, "Status", timeout)
+    inlets: list[pylsl.StreamInlet] = []
+    for stream in ("Factors" if sliding else "TrialFactors", "Latency", "Status"):
+        inlet = _inlet(rig, stream, timeout, stop)
+        if inlet is None:
+            return _nothing()
+        inlets.append(inlet)
+    factors, latency, status = inlets
     if on_ready:
         on_ready()
     rows: list[NDArray[np.float32]] = []

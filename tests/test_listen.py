@@ -182,3 +182,11 @@ def test_who_listens_for_the_other_kind_of_window_is_told(unique, hop, sliding, 
             listen(unique, threading.Event(), sliding=sliding, timeout=0.3)
     finally:
         out.close()
+
+
+@pytest.mark.lsl
+def test_who_stops_listening_before_the_streams_are_there_hears_nothing_at_once(unique):
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    heard = listen(unique, stop, timeout=30.0)
+    assert (len(heard.stamps), len(heard.latency), heard.status) == (0, 0, [])

@@ -19,50 +19,42 @@ template <class V> struct Products : Numbers<V> {
     using typename N::D;
     using typename N::I;
 
+    // What a lane takes at a time: two columns of 16 bits, or four of 8, of which x is 128 more
+    // than it stands for (which the bias takes off).
+    struct Pairs {
+        using Weight = int16_t;
+        using Value = int16_t;
+        static constexpr int EACH = 2;
+        static I weights(const Weight* p) { return V::load_pairs(p); }
+        static I broadcast(const Value* p) { return V::broadcast_pair(p); }
+        static I dot(I sum, I w, I x) { return V::dot(sum, w, x); }
+    };
+    struct Fours {
+        using Weight = int8_t;
+        using Value = uint8_t;
+        static constexpr int EACH = 4;
+        static I weights(const Weight* p) { return V::load_fours(p); }
+        static I broadcast(const Value* p) { return V::broadcast_four(p); }
+        static I dot(I sum, I w, I x) { return V::dot_bytes(sum, w, x); }
+    };
+
     // Sums of one group of NV vectors of rows, from 32-bit accumulators.
-    template <int NV>
-    static void group(const int16_t* w, int pairs, const int16_t* x, const int32_t* bias,
-                      double* y) {
+    template <int NV, class COLUMNS>
+    static void group(const typename COLUMNS::Weight* w, int n_columns,
+                      const typename COLUMNS::Value* x, const int32_t* bias, double* y) {
+        constexpr int EACH = COLUMNS::EACH;
         constexpr int PHASES = NV <= 2 ? 4 : (NV <= 4 ? 2 : 1); // enough sums in flight
         I sum[NV * PHASES];
         for (int v = 0; v < NV * PHASES; ++v) {
             sum[v] = v < NV ? V::load(bias + v * L) : V::zero();
         }
-        for (int p = 0; p < pairs; p += PHASES) {
+        for (int column = 0; column < n_columns; column += PHASES * EACH) {
             for (int phase = 0; phase < PHASES; ++phase) {
-                const I both = V::broadcast_pair(x + 2 * (p + phase));
+                const I values = COLUMNS::broadcast(x + column + phase * EACH);
                 for (int v = 0; v < NV; ++v) {
                     I& s = sum[phase * NV + v];
-                    s = V::dot(s, V::load_pairs(w), both);
-                    w += 2 * L;
-                }
-            }
-        }
-        for (int v = 0; v < NV; ++v) {
-            I total = sum[v];
-            for (int phase = 1; phase < PHASES; ++phase) {
-                total = V::add(total, sum[phase * NV + v]);
-            }
-            store(y + v * L, widen(total));
-        }
-    }
-
-    // The same from bytes: x is 128 more than it stands for, which the bias takes off.
-    template <int NV>
-    static void byte_group(const int8_t* w, int fours, const uint8_t* x, const int32_t* bias,
-                           double* y) {
-        constexpr int PHASES = NV <= 2 ? 4 : (NV <= 4 ? 2 : 1);
-        I sum[NV * PHASES];
-        for (int v = 0; v < NV * PHASES; ++v) {
-            sum[v] = v < NV ? V::load(bias + v * L) : V::zero();
-        }
-        for (int f = 0; f < fours; f += PHASES) {
-            for (int phase = 0; phase < PHASES; ++phase) {
-                const I four = V::broadcast_four(x + 4 * (f + phase));
-                for (int v = 0; v < NV; ++v) {
-                    I& s = sum[phase * NV + v];
-                    s = V::dot_bytes(s, V::load_fours(w), four);
-                    w += 4 * L;
+                    s = COLUMNS::dot(s, COLUMNS::weights(w), values);
+                    w += EACH * L;
                 }
             }
         }
@@ -80,7 +72,7 @@ template <class V> struct Products : Numbers<V> {
         if constexpr (NV > 0) {
             if (vectors == NV) {
                 const int8_t* w = m.bytes.data() + static_cast<size_t>(first) * m.pairs * 2;
-                byte_group<NV>(w, m.pairs / 2, x, m.byte_bias.data() + first, y + first);
+                group<NV, Fours>(w, 2 * m.pairs, x, m.byte_bias.data() + first, y + first);
             } else {
                 byte_rest<NV - 1>(m, vectors, first, x, y);
             }
@@ -129,7 +121,7 @@ template <class V> struct Products : Numbers<V> {
             }
             const int16_t* w = m.weight.data() + static_cast<size_t>(first) * m.pairs * 2;
             if (narrow_sums) {
-                group<NV>(w, m.pairs, x, m.bias.data() + first, y + first);
+                group<NV, Pairs>(w, 2 * m.pairs, x, m.bias.data() + first, y + first);
             } else {
                 wide_group<NV>(w, m.pairs, x, low, m.wide_bias.data() + first, y + first);
             }
