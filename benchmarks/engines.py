@@ -420,17 +420,18 @@ def size_table(quick: bool) -> list[dict[str, object]]:
     return rows
 
 
-def sliding_table(model: Model, rounds: int) -> list[dict[str, object]]:
-    """Return the cost of a window that moves on by one bin, and of one in a pause of 10 ms."""
+def sliding_table(model: Model, byte: Model, rounds: int) -> list[dict[str, object]]:
+    """Return the cost of a window that moves on by one bin, and of one after a pause of 10 ms."""
     spec = model.spec
     stream = counts_for(spec, 20).reshape(-1, spec.n_units)
     windows = np.stack([stream[k : k + spec.n_bins] for k in range(1000)])
     kept = Timed("each bin, shared parts kept", native_call(model, hop=1))
     anew = Timed("each bin, all anew", native_call(model))
-    for e in (kept, anew):
+    small = Timed("each bin, shared parts kept, 8 bit", native_call(byte, hop=1))
+    for e in (kept, anew, small):
         e.call(windows[0])
     for _ in range(rounds):
-        for e in (kept, anew):
+        for e in (kept, anew, small):
             for window in windows[1:200]:
                 began = time.perf_counter()
                 e.call(window)
@@ -444,7 +445,7 @@ def sliding_table(model: Model, rounds: int) -> list[dict[str, object]]:
         rested.call(window)
         rested.seconds.append(time.perf_counter() - began)
     rows: list[dict[str, object]] = []
-    for e in (kept, anew, rested):
+    for e in (kept, anew, small, rested):
         best, median, p99, _ = e.quantiles()
         rows.append(
             {
@@ -554,7 +555,7 @@ def main() -> None:
         "Against the instruction bound": bound_table(
             {"hard": hard, "hard, 8 bit": byte, "smooth": smooth}, rounds
         ),
-        "Sliding window": sliding_table(hard, 1 if asked.quick else 10),
+        "Sliding window": sliding_table(hard, byte, 1 if asked.quick else 10),
         "Batches": batch_table(hard),
         "Sizes": size_table(asked.quick),
     }
