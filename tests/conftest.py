@@ -27,3 +27,13 @@ def shared_data() -> Path:
 def unique() -> str:
     """Return a name that no other test uses for its streams."""
     return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def one_thread():
+    """Have torch use one thread, so that what is trained comes out the same."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -23,17 +23,10 @@ from bci_lfads.offline import cut, infer_all
 from bci_lfads.recordings.recording import BinnedCounts, Markers, Series
 from bci_lfads.rig import SlidingSettings, TrialSettings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TRIALS = TrialSettings(mode="trials", start="trial/start")
 WIDTH = 0.02
 QUICK = TrainingSettings(epochs=4, batch=16, learning_rate=1e-2, warm_up=2, seed=3)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,7 @@ from bci_lfads.models.qat import GENTLE, QuantisedNetwork, as_floats, check_exac
 from bci_lfads.models.quantise import quantise
 from bci_lfads.models.training import TrainingSettings, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _integers(net: QuantisedNetwork, fixed: FixedPoint, counts):

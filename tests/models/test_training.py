@@ -17,15 +17,8 @@ from bci_lfads.models.network import LfadsNetwork
 from bci_lfads.models.reference import infer_float
 from bci_lfads.models.training import Epoch, TrainingSettings, nll, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = TrainingSettings(epochs=12, batch=32, learning_rate=1e-2, warm_up=5)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

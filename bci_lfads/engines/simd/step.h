@@ -93,6 +93,10 @@ template <class V> struct Step : Products<V> {
         const D half = V::set_double(32768.0);
         const D unit = V::set_double(1.0 / 65536);
         // Arguments of the activations, and their values: gates less a half, with point 16.
+        const auto fraction = [&](Both gate) {
+            const D a_half = V::set_double(0.5);
+            return fma(gate, unit, {a_half, a_half});
+        };
         const auto reset = [&](int j) {
             return fma(load(c_r + j), by_gate, input.gate_part(n + j));
         };
@@ -110,8 +114,7 @@ template <class V> struct Step : Products<V> {
         const D high = V::set_double(g.high);
         // z h + (1 - z) n, of which all but the last sum does not wait for n.
         const auto blend = [&](int j, Both z, Both candidate) {
-            const Both kept =
-                times(fma(z, unit, {V::set_double(0.5), V::set_double(0.5)}), load(h.values + j));
+            const Both kept = times(fraction(z), load(h.values + j));
             Both state = nearest(fma(candidate, fma(z, keep, {keep_half, keep_half}), kept));
             if (g.clips) {
                 state = clamp(state, low, high);
@@ -140,8 +143,7 @@ template <class V> struct Step : Products<V> {
             N::template activation<SMOOTH>(rz);
             store(c_z + j, rz[1]);
             if (g.reset_before) {
-                const Both r = fma(rz[0], unit, {V::set_double(0.5), V::set_double(0.5)});
-                store_input<INPUT>(g, nearest(times(r, load(h.values + j))),
+                store_input<INPUT>(g, nearest(times(fraction(rz[0]), load(h.values + j))),
                                    s.reset_state.data() + j, s.reset_rounded.data() + j,
                                    s.reset_bytes.data() + j);
             } else {
