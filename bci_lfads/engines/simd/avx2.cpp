@@ -11,7 +11,9 @@ struct Avx2 {
     using D = __m256d;
     static constexpr int L = 8;
     static constexpr bool HAS_BYTES = false;
+    static constexpr bool HAS_TANH = false;
     static constexpr int MOST = 8; // sums at a time
+    static constexpr int TABLES = 2;
 
     static I zero() { return _mm256_setzero_si256(); }
     static I set(int32_t v) { return _mm256_set1_epi32(v); }
@@ -55,8 +57,8 @@ struct Avx2 {
             found[k] = _mm256_i32gather_epi32(t, i[k], 4);
         }
     }
-    static int find_fired(const uint8_t* counts, int n_units, uint8_t* row, int32_t* pair,
-                          int32_t* both) {
+    static Fired find_fired(const uint8_t* counts, int n_units, uint8_t* row, int32_t* pair,
+                            int32_t* both) {
         return find_fired_by_words(counts, n_units, row, pair, both);
     }
     static D low(I v) { return _mm256_cvtepi32_pd(_mm256_castsi256_si128(v)); }

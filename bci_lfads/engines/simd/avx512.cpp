@@ -6,12 +6,27 @@
 namespace simd {
 namespace {
 
+// The table of tanh in halves: two registers hold one of 64 entries, and no memory is read.
+struct Halves {
+    alignas(64) uint16_t at[64];
+    constexpr Halves(const int32_t (&table)[64], int shift) : at() {
+        for (int i = 0; i < 64; ++i) {
+            at[i] = static_cast<uint16_t>(table[i] >> shift);
+        }
+    }
+};
+constexpr Halves C0_LOW(lfads::TANH_C0, 0), C0_HIGH(lfads::TANH_C0, 16);
+constexpr Halves C1_LOW(lfads::TANH_C1, 0), C1_HIGH(lfads::TANH_C1, 16);
+constexpr Halves C2(lfads::TANH_C2, 0);
+
 struct Avx512 {
     using I = __m512i;
     using D = __m512d;
     static constexpr int L = 16;
     static constexpr bool HAS_BYTES = true;
-    static constexpr int MOST = 12; // sums at a time
+    static constexpr bool HAS_TANH = true;
+    static constexpr int MOST = 12;  // sums at a time
+    static constexpr int TABLES = 4; // activations of a gate
 
     static I zero() { return _mm512_setzero_si512(); }
     static I set(int32_t v) { return _mm512_set1_epi32(v); }
@@ -42,65 +57,74 @@ struct Avx512 {
     static I high_bytes(I v) { return _mm512_srai_epi16(v, 8); }
     static I low_bytes(I v) { return _mm512_and_si512(v, _mm512_set1_epi16(255)); }
     static I add(I a, I b) { return _mm512_add_epi32(a, b); }
-    static I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
-    // The low 32 bits of products of 64 bits that are shifted right.
-    template <int N> static I multiply_shift(I a, I b) {
-        const I even = _mm512_srli_epi64(_mm512_mul_epi32(a, b), N);
-        const I odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
-        return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32 - N));
-    }
     static I bit_and(I a, I b) { return _mm512_and_si512(a, b); }
     template <int N> static I shift_right(I v) { return _mm512_srai_epi32(v, N); }
     static I min_int(I a, I b) { return _mm512_min_epi32(a, b); }
     static I max_int(I a, I b) { return _mm512_max_epi32(a, b); }
     static I absolute(I v) { return _mm512_abs_epi32(v); }
-    static I with_sign(I v, I sign) {
-        return _mm512_mask_sub_epi32(v, _mm512_movepi32_mask(sign), zero(), v);
+    // What Numbers::tanh computes. A product of d with 32 bits is that with their high half and
+    // what that with their low half leaves above 16 bits; both are exact.
+    static void tanh(I v, D& low, D& high) {
+        const I m = min_int(absolute(v), set(lfads::TANH_LIMIT));
+        const I d = bit_and(m, set((1 << lfads::TANH_PIECE_BITS) - 1));
+        // In both halves of a lane.
+        const I piece =
+            _mm512_shuffle_epi8(_mm512_srli_epi32(m, lfads::TANH_PIECE_BITS),
+                                _mm512_broadcast_i32x4(_mm_set_epi8(-1, 12, -1, 12, -1, 8, -1, 8,
+                                                                    -1, 4, -1, 4, -1, 0, -1, 0)));
+        const I inner = shift_right<lfads::TANH_K2>(_mm512_madd_epi16(d, half<LOW>(C2, piece)));
+        const I slope = add(half<HIGH>(C1_HIGH, half<LOW>(C1_LOW, piece)), inner);
+        const I first = half<HIGH>(C0_HIGH, half<LOW>(C0_LOW, piece));
+        const I sum = add(_mm512_dpwssd_epi32(first, _mm512_slli_epi32(d, 16), slope),
+                          _mm512_mulhi_epu16(d, slope));
+        // Of 21 bits, so that float32 rounds as they should be.
+        const __m512 rounded =
+            _mm512_roundscale_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(1.0F / 32)),
+                                 _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        constexpr int A_OR_B_AND_C = 0xF8;
+        const __m512 with_sign = _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+            _mm512_castps_si512(rounded), v, set(INT32_MIN), A_OR_B_AND_C));
+        const __m512 limited = _mm512_min_ps(with_sign, _mm512_set1_ps(32767.0F));
+        low = _mm512_cvtps_pd(_mm512_castps512_ps256(limited));
+        high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(limited, 1));
     }
-    // Entries of a table of 64.
-    template <int K> static void lookup(const int32_t* t, const I (&i)[K], I (&found)[K]) {
-        const I t0 = _mm512_loadu_si512(t);
-        const I t1 = _mm512_loadu_si512(t + 16);
-        const I t2 = _mm512_loadu_si512(t + 32);
-        const I t3 = _mm512_loadu_si512(t + 48);
-        for (int k = 0; k < K; ++k) {
-            const I first = _mm512_permutex2var_epi32(t0, i[k], t1);
-            const I second = _mm512_permutex2var_epi32(t2, i[k], t3);
-            found[k] =
-                _mm512_mask_blend_epi32(_mm512_test_epi32_mask(i[k], set(32)), first, second);
-        }
+    // Entries of a table of 64 by the low six bits of each half of a lane, for some of the halves.
+    static constexpr __mmask32 LOW = 0x55555555, HIGH = 0xAAAAAAAA;
+    template <__mmask32 WHERE> static I half(const Halves& table, I index) {
+        return _mm512_mask2_permutex2var_epi16(_mm512_load_si512(table.at), index, WHERE,
+                                               _mm512_load_si512(table.at + 32));
     }
-    static int find_fired(const uint8_t* counts, int n_units, uint8_t*, int32_t* pair,
-                          int32_t* both) {
-        I place = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-        int n = 0;
-        for (int unit = 0; unit < n_units; unit += 2 * L) {
-            const int left = n_units - unit;
-            const __mmask32 inside = left < 32 ? (1U << left) - 1 : ~0U;
-            const I pairs = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(inside, counts + unit));
-            const __mmask16 fired = _mm512_test_epi32_mask(pairs, pairs);
-            store(pair + n, _mm512_maskz_compress_epi32(fired, place));
-            store(both + n, _mm512_maskz_compress_epi32(fired, pairs));
-            n += __builtin_popcount(fired);
-            place = add(place, set(L));
-        }
-        return n;
+    static Fired find_fired(const uint8_t* counts, int n_units, uint8_t*, int32_t* pair,
+                            int32_t* both) {
+        return find_lanes<2>(counts, n_units, pair, both);
     }
     // The same for fours of units.
-    static int find_fours(const uint8_t* counts, int n_units, int32_t* four, int32_t* all) {
+    static Fired find_fours(const uint8_t* counts, int n_units, int32_t* four, int32_t* all) {
+        return find_lanes<4>(counts, n_units, four, all);
+    }
+    template <int EACH>
+    static Fired find_lanes(const uint8_t* counts, int n_units, int32_t* places, int32_t* found) {
         I place = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        I spikes = zero();
         int n = 0;
-        for (int unit = 0; unit < n_units; unit += 4 * L) {
+        for (int unit = 0; unit < n_units; unit += EACH * L) {
             const int left = n_units - unit;
             const __mmask64 inside = left < 64 ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
-            const I fours = _mm512_maskz_loadu_epi8(inside, counts + unit);
-            const __mmask16 fired = _mm512_test_epi32_mask(fours, fours);
-            store(four + n, _mm512_maskz_compress_epi32(fired, place));
-            store(all + n, _mm512_maskz_compress_epi32(fired, fours));
+            I lanes;
+            if constexpr (EACH == 2) {
+                const auto pairs = static_cast<__mmask32>(inside);
+                lanes = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(pairs, counts + unit));
+            } else {
+                lanes = _mm512_maskz_loadu_epi8(inside, counts + unit);
+            }
+            const __mmask16 fired = _mm512_test_epi32_mask(lanes, lanes);
+            store(places + n, _mm512_maskz_compress_epi32(fired, place));
+            store(found + n, _mm512_maskz_compress_epi32(fired, lanes));
+            spikes = _mm512_add_epi64(spikes, _mm512_sad_epu8(lanes, zero()));
             n += __builtin_popcount(fired);
             place = add(place, set(L));
         }
-        return n;
+        return {n, _mm512_reduce_add_epi64(spikes)};
     }
     static D low(I v) { return _mm512_cvtepi32_pd(_mm512_castsi512_si256(v)); }
     static D high(I v) { return _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(v, 1)); }

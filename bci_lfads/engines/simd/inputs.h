@@ -10,12 +10,12 @@ namespace simd {
 namespace {
 
 // The pairs of counts of which one at least is not zero: their places, and the first count with
-// the second in the high half. Returns how many. For vectors that have no better way; `row` is
-// padded with zeros.
-[[maybe_unused]] inline int find_fired_by_words(const uint8_t* counts, int n_units, uint8_t* row,
-                                                int32_t* pair, int32_t* both) {
+// the second in the high half. For vectors that have no better way; `row` is padded with zeros.
+[[maybe_unused]] inline Fired find_fired_by_words(const uint8_t* counts, int n_units, uint8_t* row,
+                                                  int32_t* pair, int32_t* both) {
     std::memcpy(row, counts, static_cast<size_t>(n_units));
     int n = 0;
+    int64_t spikes = 0;
     for (int word = 0; 8 * word < n_units; ++word) {
         uint64_t eight;
         std::memcpy(&eight, row + 8 * word, 8);
@@ -23,11 +23,12 @@ namespace {
             const int i = 4 * word + __builtin_ctzll(eight) / 16;
             pair[n] = i;
             both[n] = row[2 * i] | row[2 * i + 1] << 16;
+            spikes += row[2 * i] + row[2 * i + 1];
             ++n;
             eight &= ~(uint64_t{0xFFFF} << 16 * (i & 3));
         }
     }
-    return n;
+    return {n, spikes};
 }
 
 template <class V> struct Inputs : Numbers<V> {
@@ -38,29 +39,19 @@ template <class V> struct Inputs : Numbers<V> {
     // Who fired in the bins from `first` on; false where a bin has so many spikes that the sums of
     // their weights may not fit 32 bits.
     static bool find(const Plan& p, const uint8_t* counts, int first, Scratch& s) {
-        const int64_t forward = p.encoder[0].counts_max;
-        const int64_t backward = p.encoder[1].counts_max;
-        const int64_t most = forward < backward ? forward : backward;
         int n = 0;
+        s.most_spikes = 0;
         for (int bin = first; bin < p.n_bins; ++bin) {
-            const uint8_t* of_bin = counts + static_cast<size_t>(bin) * p.n_units;
             s.bin_begin[bin] = n;
-            n += find_bin(p, of_bin, s, n);
-            if ((n - s.bin_begin[bin]) * 4 * 255 > most) {
-                int64_t spikes = 0;
-                for (int unit = 0; unit < p.n_units; ++unit) {
-                    spikes += of_bin[unit];
-                }
-                if (spikes > most) {
-                    return false;
-                }
-            }
+            const Fired fired = find_bin(p, counts + static_cast<size_t>(bin) * p.n_units, s, n);
+            n += fired.lanes;
+            s.most_spikes = fired.spikes > s.most_spikes ? fired.spikes : s.most_spikes;
         }
         s.bin_begin[p.n_bins] = n;
-        return true;
+        return s.most_spikes <= p.encoder[0].spikes_max && s.most_spikes <= p.encoder[1].spikes_max;
     }
 
-    static int find_bin(const Plan& p, const uint8_t* counts, Scratch& s, int n) {
+    static Fired find_bin(const Plan& p, const uint8_t* counts, Scratch& s, int n) {
         int32_t* place = s.fired.data() + n;
         int32_t* found = s.fired_counts.data() + n;
         if constexpr (V::HAS_BYTES) {
@@ -74,10 +65,11 @@ template <class V> struct Inputs : Numbers<V> {
     // Input parts of NV vectors of gate rows of a bin: the weights of the units that fired, times
     // their counts.
     template <int NV>
-    static void project_rows(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
-                             int row, int32_t* a) {
+    INLINED static void project_rows(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
+                                     int row, int32_t* a) {
         const size_t rows = 3 * static_cast<size_t>(e.gru.padded);
         I sum[NV];
+        UNROLLED
         for (int v = 0; v < NV; ++v) {
             sum[v] = V::load(e.input_bias.data() + row + v * L);
         }
@@ -87,6 +79,7 @@ template <class V> struct Inputs : Numbers<V> {
             if constexpr (V::HAS_BYTES) {
                 if (p.input_bytes) {
                     const int8_t* w = e.input_bytes.data() + lane * 4;
+                    UNROLLED
                     for (int v = 0; v < NV; ++v) {
                         sum[v] = V::dot_bytes(sum[v], V::load_fours(w + 4 * v * L), counts);
                     }
@@ -94,21 +87,28 @@ template <class V> struct Inputs : Numbers<V> {
                 }
             }
             const int16_t* w = e.input_weight.data() + lane * 2;
+            UNROLLED
             for (int v = 0; v < NV; ++v) {
                 sum[v] = V::dot(sum[v], V::load_pairs(w + 2 * v * L), counts);
             }
         }
+        if (s.most_spikes > e.spikes_unlimited) {
+            UNROLLED
+            for (int v = 0; v < NV; ++v) {
+                const bool gate = row + v * L < 2 * e.gru.padded;
+                const int32_t most = gate ? e.gru.gate_input_max : e.gru.candidate_input_max;
+                sum[v] = V::min_int(V::max_int(sum[v], V::set(-most)), V::set(most));
+            }
+        }
+        UNROLLED
         for (int v = 0; v < NV; ++v) {
-            const bool gate = row + v * L < 2 * e.gru.padded;
-            const int32_t most = gate ? e.gru.gate_input_max : e.gru.candidate_input_max;
-            const I limited = V::min_int(V::max_int(sum[v], V::set(-most)), V::set(most));
-            V::store(a + row + v * L, limited);
+            V::store(a + row + v * L, sum[v]);
         }
     }
 
     template <int NV>
-    static void project_rest(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
-                             int vectors, int row, int32_t* a) {
+    INLINED static void project_rest(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
+                                     int vectors, int row, int32_t* a) {
         if constexpr (NV > 0) {
             if (vectors == NV) {
                 project_rows<NV>(p, e, s, bin, row, a);

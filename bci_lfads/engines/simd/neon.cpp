@@ -11,7 +11,9 @@ struct Neon {
     using D = float64x2_t;
     static constexpr int L = 4;
     static constexpr bool HAS_BYTES = false;
+    static constexpr bool HAS_TANH = false;
     static constexpr int MOST = 12; // sums at a time
+    static constexpr int TABLES = 2;
 
     static I zero() { return vdupq_n_s32(0); }
     static I set(int32_t v) { return vdupq_n_s32(v); }
@@ -60,8 +62,8 @@ struct Neon {
             found[k] = vld1q_s32(entries);
         }
     }
-    static int find_fired(const uint8_t* counts, int n_units, uint8_t* row, int32_t* pair,
-                          int32_t* both) {
+    static Fired find_fired(const uint8_t* counts, int n_units, uint8_t* row, int32_t* pair,
+                            int32_t* both) {
         return find_fired_by_words(counts, n_units, row, pair, both);
     }
     static D low(I v) { return vcvtq_f64_s64(vmovl_s32(vget_low_s32(v))); }

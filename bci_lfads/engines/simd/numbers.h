@@ -48,26 +48,44 @@ template <class V> struct Numbers {
     // Point 15 before clamping, from an argument that is rounded here to the table's point; a plan
     // says that it fits 32 bits. The table's values need no clamping: for no argument do they
     // leave what rounds to 0..2^15.
-    template <int K> static void table(Both (&x)[K]) {
-        I v[K], piece[K], d[K], y[K];
+    template <int K> INLINED static void table(Both (&x)[K]) {
+        I v[K];
+        UNROLLED
         for (int k = 0; k < K; ++k) {
             v[k] = narrow(x[k]);
+        }
+        if constexpr (V::HAS_TANH) {
+            UNROLLED
+            for (int k = 0; k < K; ++k) {
+                V::tanh(v[k], x[k].low, x[k].high);
+            }
+        } else {
+            tanh(v, x);
+        }
+    }
+
+    template <int K> INLINED static void tanh(const I (&v)[K], Both (&x)[K]) {
+        I piece[K], d[K], y[K], inner[K];
+        UNROLLED
+        for (int k = 0; k < K; ++k) {
             const I m = V::min_int(V::absolute(v[k]), V::set(lfads::TANH_LIMIT));
             piece[k] = V::template shift_right<lfads::TANH_PIECE_BITS>(m);
             d[k] = V::bit_and(m, V::set((1 << lfads::TANH_PIECE_BITS) - 1));
         }
-        // One coefficient of all, then the next: a table is fetched once.
+        // One coefficient of all, then the next: reading them takes long.
         const auto lookup = [&](const int32_t* coefficients) { V::lookup(coefficients, piece, y); };
-        I inner[K];
         lookup(lfads::TANH_C2);
+        UNROLLED
         for (int k = 0; k < K; ++k) {
             inner[k] = V::template shift_right<lfads::TANH_K2>(V::multiply(d[k], y[k]));
         }
         lookup(lfads::TANH_C1);
+        UNROLLED
         for (int k = 0; k < K; ++k) { // of 34 bits
             inner[k] = V::template multiply_shift<lfads::TANH_K1>(d[k], V::add(inner[k], y[k]));
         }
         lookup(lfads::TANH_C0);
+        UNROLLED
         for (int k = 0; k < K; ++k) {
             const I sum = V::add(inner[k], y[k]);
             const I odd = V::bit_and(V::template shift_right<5>(sum), V::set(1));
@@ -77,7 +95,7 @@ template <class V> struct Numbers {
     }
 
     // Point 15, -32768 to 32767: a candidate, or a gate (point 16) less 32768.
-    template <bool SMOOTH, int K> static void activation(Both (&x)[K]) {
+    template <bool SMOOTH, int K> INLINED static void activation(Both (&x)[K]) {
         if constexpr (SMOOTH) {
             table(x);
         } else {

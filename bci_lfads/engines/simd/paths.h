@@ -6,6 +6,11 @@
 
 #include <vector>
 
+// Before a loop over vectors that are to stay in registers: GCC decides too late by itself.
+#define UNROLLED _Pragma("GCC unroll 16")
+// For what a step consists of: what is kept in registers is decided for a step as a whole.
+#define INLINED [[gnu::always_inline]] inline
+
 namespace simd {
 
 // What a recurrence works on.
@@ -17,6 +22,12 @@ struct Workplace {
     Buffer<uint8_t> bytes, reset_bytes; // 128 more
 };
 
+// Lanes of units of a bin of which one fired, and all the bin's spikes.
+struct Fired {
+    int lanes;
+    int64_t spikes;
+};
+
 // What a window works on; made once for a plan, so that a window allocates nothing.
 struct Scratch {
     explicit Scratch(const Plan& plan);
@@ -26,6 +37,7 @@ struct Scratch {
     // which one fired, and their counts.
     Buffer<int32_t> fired, fired_counts;
     Buffer<int32_t> bin_begin;
+    int64_t most_spikes = 0; // in one of these bins
     // Input parts of both directions: a ring of bins, so that a window that moves on keeps them.
     Buffer<int32_t> inputs[2];
     int first_row = 0; // of the window's first bin

@@ -198,8 +198,13 @@ bool make_encoder(EncoderPlan& plan, const lfads::Encoder& encoder, const lfads:
     for (int j = 0; j < size; ++j) {
         plan.initial_state[j] = encoder.initial_state[j];
     }
-    plan.counts_max = bias_max > INT32_MAX ? -1 : (INT32_MAX - bias_max) / weight_max;
-    return plan.counts_max >= 0;
+    const auto spikes_within = [&](int64_t limit) {
+        return bias_max > limit ? -1 : (limit - bias_max) / weight_max;
+    };
+    plan.spikes_max = spikes_within(INT32_MAX);
+    plan.spikes_unlimited =
+        spikes_within(std::min(plan.gru.gate_input_max, plan.gru.candidate_input_max));
+    return plan.spikes_max >= 0;
 }
 
 template <typename MAP>

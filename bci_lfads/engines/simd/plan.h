@@ -93,7 +93,8 @@ struct EncoderPlan {
     Buffer<int16_t> input_weight; // pair of units, gate row (z, r, n, each padded), unit
     Buffer<int8_t> input_bytes;   // four units at a time, where all weights have 8 bits
     Buffer<int32_t> input_bias;
-    int64_t counts_max = 0; // spikes in a bin up to which its sums fit 32 bits
+    int64_t spikes_max = 0;       // spikes in a bin up to which its sums fit 32 bits
+    int64_t spikes_unlimited = 0; // up to which no sum is beyond gru.gate_input_max and its like
     Buffer<double> initial_state;
 };
 

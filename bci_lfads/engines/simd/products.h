@@ -40,17 +40,20 @@ template <class V> struct Products : Numbers<V> {
 
     // Sums of one group of NV vectors of rows, from 32-bit accumulators.
     template <int NV, class COLUMNS>
-    static void group(const typename COLUMNS::Weight* w, int n_columns,
-                      const typename COLUMNS::Value* x, const int32_t* bias, double* y) {
+    INLINED static void group(const typename COLUMNS::Weight* w, int n_columns,
+                              const typename COLUMNS::Value* x, const int32_t* bias, double* y) {
         constexpr int EACH = COLUMNS::EACH;
         constexpr int PHASES = NV <= 2 ? 4 : (NV <= 4 ? 2 : 1); // enough sums in flight
         I sum[NV * PHASES];
+        UNROLLED
         for (int v = 0; v < NV * PHASES; ++v) {
             sum[v] = v < NV ? V::load(bias + v * L) : V::zero();
         }
         for (int column = 0; column < n_columns; column += PHASES * EACH) {
+            UNROLLED
             for (int phase = 0; phase < PHASES; ++phase) {
                 const I values = COLUMNS::broadcast(x + column + phase * EACH);
+                UNROLLED
                 for (int v = 0; v < NV; ++v) {
                     I& s = sum[phase * NV + v];
                     s = COLUMNS::dot(s, COLUMNS::weights(w), values);
@@ -58,8 +61,10 @@ template <class V> struct Products : Numbers<V> {
                 }
             }
         }
+        UNROLLED
         for (int v = 0; v < NV; ++v) {
             I total = sum[v];
+            UNROLLED
             for (int phase = 1; phase < PHASES; ++phase) {
                 total = V::add(total, sum[phase * NV + v]);
             }
@@ -68,7 +73,8 @@ template <class V> struct Products : Numbers<V> {
     }
 
     template <int NV>
-    static void byte_rest(const Matrix& m, int vectors, int first, const uint8_t* x, double* y) {
+    INLINED static void byte_rest(const Matrix& m, int vectors, int first, const uint8_t* x,
+                                  double* y) {
         if constexpr (NV > 0) {
             if (vectors == NV) {
                 const int8_t* w = m.bytes.data() + static_cast<size_t>(first) * m.pairs * 2;
@@ -79,7 +85,8 @@ template <class V> struct Products : Numbers<V> {
         }
     }
 
-    static void byte_product(const Matrix& m, int first, int last, const uint8_t* x, double* y) {
+    INLINED static void byte_product(const Matrix& m, int first, int last, const uint8_t* x,
+                                     double* y) {
         for (int row = first; row < last;) {
             const int vectors = last - row < V::MOST * L ? (last - row) / L : V::MOST;
             byte_rest<V::MOST>(m, vectors, row, x, y);
@@ -98,6 +105,7 @@ template <class V> struct Products : Numbers<V> {
         for (int p = 0; p < pairs; ++p) {
             const I both_high = V::broadcast_pair(high + 2 * p);
             const I both_low = V::broadcast_pair(low + 2 * p);
+            UNROLLED
             for (int v = 0; v < NV; ++v) {
                 const I weights = V::load_pairs(w);
                 sum[v] = V::dot(sum[v], weights, both_high);
@@ -105,6 +113,7 @@ template <class V> struct Products : Numbers<V> {
                 w += 2 * L;
             }
         }
+        UNROLLED
         for (int v = 0; v < NV; ++v) {
             const Both total = fma(widen(sum[v]), V::set_double(256.0), widen(sum[NV + v]));
             store(y + v * L, plus(total, load(bias + v * L)));
@@ -112,8 +121,8 @@ template <class V> struct Products : Numbers<V> {
     }
 
     template <int NV>
-    static void rest(const Matrix& m, int vectors, int first, const int16_t* x, const int16_t* low,
-                     bool narrow_sums, double* y) {
+    INLINED static void rest(const Matrix& m, int vectors, int first, const int16_t* x,
+                             const int16_t* low, bool narrow_sums, double* y) {
         if constexpr (NV > 0) {
             if (vectors != NV) {
                 rest<NV - 1>(m, vectors, first, x, low, narrow_sums, y);
@@ -129,8 +138,8 @@ template <class V> struct Products : Numbers<V> {
     }
 
     // y = W x + b for rows first to last - 1, exact.
-    static void product(const Matrix& m, int first, int last, const int16_t* x, bool narrow_sums,
-                        Workplace& s, double* y) {
+    INLINED static void product(const Matrix& m, int first, int last, const int16_t* x,
+                                bool narrow_sums, Workplace& s, double* y) {
         const int16_t* low = nullptr;
         if (!narrow_sums) {
             const int columns = 2 * m.pairs;

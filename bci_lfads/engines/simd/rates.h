@@ -21,6 +21,7 @@ template <class V> struct Rates {
         const I x = V::set(0x00010001);
         int64_t taken = 0;
         for (int64_t i = 0; i + SUMS * 2 * L <= n; i += SUMS * 2 * L, taken += SUMS) {
+            UNROLLED
             for (int k = 0; k < SUMS; ++k) {
                 sum[k] = V::dot(sum[k], V::load_pairs(weights + i + k * 2 * L), x);
             }
@@ -38,6 +39,7 @@ template <class V> struct Rates {
     static int64_t fmas(int64_t n, int64_t* kept) {
         constexpr int SUMS = V::MOST;
         D sum[SUMS];
+        UNROLLED
         for (int k = 0; k < SUMS; ++k) {
             sum[k] = V::set_double(k + static_cast<double>(*kept & 1));
         }

@@ -40,11 +40,13 @@ template <class V> struct ReadOut : Numbers<V> {
                 m.weight.data() + (static_cast<size_t>(group) * m.pairs + row - group) * 2;
             I high[NB];
             I low[NB];
+            UNROLLED
             for (int b = 0; b < NB; ++b) {
                 high[b] = low[b] = V::zero();
             }
             for (int pair = 0; pair < m.pairs; ++pair, w += 2 * in_group) {
                 const I weights = V::load_pairs(w);
+                UNROLLED
                 for (int b = 0; b < NB; ++b) {
                     const I x = V::broadcast_pair(g + b * 2 * m.pairs + 2 * pair);
                     if constexpr (NARROW) {
@@ -55,6 +57,7 @@ template <class V> struct ReadOut : Numbers<V> {
                     }
                 }
             }
+            UNROLLED
             for (int b = 0; b < NB; ++b) {
                 Both total = widen(low[b]);
                 if constexpr (!NARROW) {
@@ -83,10 +86,12 @@ template <class V> struct ReadOut : Numbers<V> {
             const double* w = p.rates_weight.data() + unit;
             for (int i = 0; i < p.n_factors; ++i, w += p.padded_units) {
                 const Both weight = load(w);
+                UNROLLED
                 for (int b = 0; b < NB; ++b) {
                     sum[b] = fma(weight, V::set_double(f[b * p.factors.map.rows + i]), sum[b]);
                 }
             }
+            UNROLLED
             for (int b = 0; b < NB; ++b) {
                 const Both rounded = nearest(times(sum[b], scale));
                 const I l = narrow(clamp(rounded, V::negative(limit), limit));

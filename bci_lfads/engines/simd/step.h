@@ -4,6 +4,8 @@
 
 #include "products.h"
 
+#include <type_traits>
+
 namespace simd {
 namespace {
 
@@ -69,8 +71,8 @@ template <class V> struct Step : Products<V> {
 
     // A recurrent product of the state, or of the reset state.
     template <Input INPUT>
-    static void recurrent(const Matrix& m, int last, const int16_t* state, bool narrow_sums,
-                          bool reset, Workplace& s, double* y) {
+    INLINED static void recurrent(const Matrix& m, int last, const int16_t* state, bool narrow_sums,
+                                  bool reset, Workplace& s, double* y) {
         if constexpr (INPUT == Input::BYTES) {
             byte_product(m, 0, last, reset ? s.reset_bytes.data() : s.bytes.data(), y);
         } else if constexpr (INPUT == Input::ROUNDED) {
@@ -82,8 +84,8 @@ template <class V> struct Step : Products<V> {
 
     // The state after h: its values in place, its integers to `next`, which may be in place too.
     template <bool SMOOTH, Input INPUT, class PART>
-    static void step(const GruPlan& g, const PART& input, State h, int16_t* next, bool narrow_sums,
-                     Workplace& s) {
+    INLINED static void step(const GruPlan& g, const PART& input, State h, int16_t* next,
+                             bool narrow_sums, Workplace& s) {
         const int n = g.padded;
         double* c_r = s.sums.data();
         double* c_z = c_r + n;
@@ -125,54 +127,58 @@ template <class V> struct Step : Products<V> {
 
         recurrent<INPUT>(g.gates, g.reset_before ? 2 * n : 3 * n, h.integers, narrow_sums, false, s,
                          c_r);
-        if (!SMOOTH && !g.reset_before) {
-            for (int j = 0; j < n; j += L) {
-                Both r[1] = {reset(j)};
-                N::template activation<SMOOTH>(r);
-                Both candidate[1] = {candidate_after(j, r[0])};
-                Both z[1] = {update(j)};
-                N::template activation<SMOOTH>(candidate);
-                N::template activation<SMOOTH>(z);
-                blend(j, z[0], candidate[0]);
+        // An activation's way is long: several at a time, resets before all else, which waits for
+        // them.
+        const auto several = [&](const auto& work) {
+            int j = 0;
+            for (; j + V::TABLES * L <= n; j += V::TABLES * L) {
+                work(j, std::integral_constant<int, V::TABLES>());
             }
-            return;
-        }
-        // The table's way is long: several arguments at a time.
-        for (int j = 0; j < n; j += L) {
-            Both rz[2] = {reset(j), update(j)};
-            N::template activation<SMOOTH>(rz);
-            store(c_z + j, rz[1]);
-            if (g.reset_before) {
-                store_input<INPUT>(g, nearest(times(fraction(rz[0]), load(h.values + j))),
-                                   s.reset_state.data() + j, s.reset_rounded.data() + j,
-                                   s.reset_bytes.data() + j);
-            } else {
-                store(c_r + j, rz[0]);
+            for (; j + 2 * L <= n; j += 2 * L) {
+                work(j, std::integral_constant<int, 2>());
             }
-        }
+            if (j < n) {
+                work(j, std::integral_constant<int, 1>());
+            }
+        };
+        several([&](int j, auto count) {
+            constexpr int K = decltype(count)::value;
+            Both r[K];
+            UNROLLED
+            for (int k = 0; k < K; ++k) {
+                r[k] = reset(j + k * L);
+            }
+            N::template activation<SMOOTH>(r);
+            UNROLLED
+            for (int k = 0; k < K; ++k) {
+                const int i = j + k * L;
+                if (g.reset_before) {
+                    store_input<INPUT>(g, nearest(times(fraction(r[k]), load(h.values + i))),
+                                       s.reset_state.data() + i, s.reset_rounded.data() + i,
+                                       s.reset_bytes.data() + i);
+                } else {
+                    store(c_r + i, r[k]);
+                }
+            }
+        });
         if (g.reset_before) {
             recurrent<INPUT>(g.candidate, n, s.reset_state.data(), narrow_sums, true, s, c_n);
         }
-        const auto candidates = [&](int j, auto& x) {
-            constexpr int K = sizeof x / sizeof x[0];
+        several([&](int j, auto count) {
+            constexpr int K = decltype(count)::value;
+            Both nz[2 * K];
+            UNROLLED
             for (int k = 0; k < K; ++k) {
                 const int i = j + k * L;
-                x[k] = g.reset_before ? candidate_before(i) : candidate_after(i, load(c_r + i));
+                nz[k] = g.reset_before ? candidate_before(i) : candidate_after(i, load(c_r + i));
+                nz[K + k] = update(i);
             }
-            N::template activation<SMOOTH>(x);
+            N::template activation<SMOOTH>(nz);
+            UNROLLED
             for (int k = 0; k < K; ++k) {
-                blend(j + k * L, load(c_z + j + k * L), x[k]);
+                blend(j + k * L, nz[K + k], nz[k]);
             }
-        };
-        int j = 0;
-        for (; j + 2 * L <= n; j += 2 * L) {
-            Both x[2];
-            candidates(j, x);
-        }
-        if (j < n) {
-            Both x[1];
-            candidates(j, x);
-        }
+        });
     }
 };
 

@@ -12,10 +12,6 @@
 namespace simd {
 namespace {
 
-template <typename T, T VALUE> struct Constant {
-    static constexpr T value = VALUE;
-};
-
 template <class V> struct Window : Step<V> {
     using typename Step<V>::BinInput;
     using typename Step<V>::Both;
@@ -99,17 +95,18 @@ template <class V> struct Window : Step<V> {
     template <class WORK> static void by_form(bool smooth, Input input, const WORK& work) {
         const auto with_input = [&](auto is_smooth) {
             if (input == Input::STATE) {
-                work(is_smooth, Constant<Input, Input::STATE>());
+                work(is_smooth, std::integral_constant<Input, Input::STATE>());
             } else if (V::HAS_BYTES) {
-                work(is_smooth, Constant<Input, V::HAS_BYTES ? Input::BYTES : Input::ROUNDED>());
+                work(is_smooth,
+                     std::integral_constant<Input, V::HAS_BYTES ? Input::BYTES : Input::ROUNDED>());
             } else {
-                work(is_smooth, Constant<Input, Input::ROUNDED>());
+                work(is_smooth, std::integral_constant<Input, Input::ROUNDED>());
             }
         };
         if (smooth) {
-            with_input(Constant<bool, true>());
+            with_input(std::true_type());
         } else {
-            with_input(Constant<bool, false>());
+            with_input(std::false_type());
         }
     }
 
