@@ -246,8 +246,8 @@ LANES = {"avx512": 16, "avx2": 8, "neon": 4}
 # factors, sum, round, and two conversions).
 HARD_STEP = 7 + 9 + 7 + 6
 # For each of three activations the table takes about this many more. In halves (avx512), for two
-# vectors of states: 3 to make integers, 5 for piece and place, 5 to look up, 7 for products and sums,
-# 5 to round, 3 to make float64 again; less 6 that the hard form takes.
+# vectors of states: 3 to make integers, 5 for piece and place, 5 to look up, 7 for products and
+# sums, 5 to round, 3 to make float64 again; less 6 that the hard form takes.
 SMOOTH_MORE = {"avx512": 3 * 11, "avx2": 3 * 16, "neon": 3 * 16}
 
 
