@@ -17,6 +17,7 @@ from bci_lfads.errors import RigError
 
 if TYPE_CHECKING:
     from bci_lfads.models.model import Model
+    from bci_lfads.models.spec import Controller
     from bci_lfads.windows import WindowBatch
 
 model_app = typer.Typer(help="Model files: import, look inside, check.", no_args_is_help=True)
@@ -62,7 +63,7 @@ def info(model_file: _ModelFile, json: _Json = False) -> None:
         "file": str(model_file),
         "hash": model.hash,
         **model.content(),
-        "accumulator_bits": accumulator_bounds(model.spec, model.fixed),
+        "accumulator_bits": accumulator_bounds(model.spec, model.fixed) if model.fixed else None,
         "provenance": dict(model.provenance),
     }
     if json:
@@ -80,13 +81,26 @@ def info(model_file: _ModelFile, json: _Json = False) -> None:
             f"generator {spec.generator_size}, factors {spec.n_factors}",
             "form": f"{spec.gru.replace('_', '-')} GRU, {spec.activation} activations, "
             f"{spec.ic_map} initial condition"
-            + (f", state clipped at ±{spec.cell_clip:g}" if spec.cell_clip else ""),
+            + (f", state clipped at ±{spec.cell_clip:g}" if spec.cell_clip else "")
+            + (", variational" if spec.variational else ""),
+            "controller": _controller(spec.controller),
             "trained with quantisers": "yes" if spec.quantisers else "no",
             "alignment": _alignment(model),
-            "weights": f"{model.fixed.weight_bits} bit; accumulators need at most "
-            f"{max(content['accumulator_bits'].values())} bit",
+            "weights": "floating point only, for the torch engine"
+            if model.fixed is None
+            else f"{model.fixed.weight_bits} bit; accumulators need at most "
+            f"{max(accumulator_bounds(spec, model.fixed).values())} bit",
             **{f"provenance: {k}": v for k, v in model.provenance.items()},
         },
+    )
+
+
+def _controller(controller: Controller | None) -> str:
+    if controller is None:
+        return "none"
+    return (
+        f"{controller.n_inputs} inferred inputs, {controller.size} hidden units, encoder "
+        f"2 × {controller.encoder_size}, lag {controller.lag}"
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bci_lfads.engines.base import EngineInfo, Latents
 from bci_lfads.errors import EngineError
+from bci_lfads.models.fixed import required
 from bci_lfads.models.model import Model
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class FpgaEngine:
     """
 
     def __init__(self, model: Model, *, device: int = 0) -> None:
+        required(model.fixed)
         open_device(device)
         raise EngineError(f"model {model.hash[:12]} cannot run on the card: {NOT_YET}")
 

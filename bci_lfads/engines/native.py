@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from bci_lfads.engines.base import EngineInfo, Latents, allocate, check_counts
 from bci_lfads.errors import EngineError
+from bci_lfads.models.fixed import FixedPoint, required
 from bci_lfads.models.image import pack_image
 
 if TYPE_CHECKING:
     from bci_lfads.engines._native import Kernel
-    from bci_lfads.models.fixed import FixedPoint
     from bci_lfads.models.spec import LfadsSpec
 
 
@@ -27,8 +27,8 @@ class FixedPointModel(Protocol):
         """Sizes and form."""
 
     @property
-    def fixed(self) -> FixedPoint:
-        """Integers and their points."""
+    def fixed(self) -> FixedPoint | None:
+        """Integers and their points; a model without them is refused."""
 
     @property
     def hash(self) -> str:
@@ -85,7 +85,7 @@ class NativeEngine:
                 "with 'pip install .' and a C++17 compiler"
             ) from error
         spec = model.spec
-        image = pack_image(spec, model.fixed, _native.MAXIMA)
+        image = pack_image(spec, required(model.fixed), _native.MAXIMA)
         try:
             self._kernel: Kernel | None = _native.Kernel(image, path, hop or 0, n_threads, patience)
         except ValueError as error:

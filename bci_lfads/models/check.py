@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bci_lfads.engines.base import Latents
 from bci_lfads.errors import EngineError, ModelError
 from bci_lfads.models.bounds import accumulator_bounds
+from bci_lfads.models.fixed import required
 from bci_lfads.models.integer import infer_integer, to_float
 from bci_lfads.models.model import Model
 from bci_lfads.models.reference import Trace, evaluate
@@ -65,8 +66,10 @@ def check_model(model: Model, counts: NDArray[np.uint8] | None = None) -> CheckR
     Raises
     ------
     ModelError
-        If the counts' shape or type is not the model's, or there are none.
+        If the counts' shape or type is not the model's, or there are none; if the model has no
+        fixed-point form.
     """
+    fixed = required(model.fixed)
     simulated = counts is None
     if counts is None:
         counts = simulate_counts(model)
@@ -101,7 +104,7 @@ def check_model(model: Model, counts: NDArray[np.uint8] | None = None) -> CheckR
         log_rates_mean_error=float(log_rates.mean()),
         saturated=saturated,
         n_values=n_values,
-        accumulator_bits=accumulator_bounds(model.spec, model.fixed),
+        accumulator_bits=accumulator_bounds(model.spec, fixed),
     )
 
 
@@ -127,8 +130,8 @@ def _infer_fixed(model: Model, counts: NDArray[np.uint8]) -> tuple[str, Latents]
         with NativeEngine(model) as engine:
             return "native engine", engine.infer_batch(counts)
     except EngineError:
-        integers = infer_integer(model.spec, model.fixed, counts)
-        return "integer reference", to_float(model.fixed, integers)
+        fixed = required(model.fixed)
+        return "integer reference", to_float(fixed, infer_integer(model.spec, fixed, counts))
 
 
 def _saturated(model: Model, trace: Trace) -> dict[str, tuple[int, int]]:
@@ -137,7 +140,7 @@ def _saturated(model: Model, trace: Trace) -> dict[str, tuple[int, int]]:
     A model with quantisers saturates by itself: there the values at the ends are counted. Else
     one step beyond the end is still rounding.
     """
-    fixed, quantised = model.fixed, model.spec.quantisers is not None
+    fixed, quantised = required(model.fixed), model.spec.quantisers is not None
     kinds = {
         "encoder": (trace.encoder, fixed.encoder_point, 16),
         "ic": (trace.ic, fixed.ic_point, 16),

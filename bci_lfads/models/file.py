@@ -1,6 +1,7 @@
 """Reading and writing the model file: safetensors with one JSON document as metadata.
 
-Tensors are ``float/<name>`` and ``fixed/<name>``. A file may come from anywhere, so nothing in
+Tensors are ``float/<name>`` and ``fixed/<name>``; a model with a controller has no ``fixed``.
+A file may come from anywhere, so nothing in
 it is believed: sizes are checked before data is read, and the model checks the rest.
 """
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from bci_lfads.models.model import Model
 
 FORMAT = "bci-lfads model"
-VERSION = 1
+VERSION = 2
+"""Newest version that is read."""
 MAX_BYTES = 1 << 30
 """Far above any model that a kernel could hold."""
 MAX_HEADER_BYTES = 1 << 20
@@ -50,7 +52,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     spec: LfadsSpec
-    fixed: _Fixed
+    fixed: _Fixed | None
     unit_labels: tuple[str, ...]
     bin_width: float
     alignment: Alignment | None
@@ -63,10 +65,13 @@ def write_model(model: Model, path: Path) -> None:
     tensors: dict[str, NDArray[Any]] = {
         f"float/{name}": value for name, value in model.weights.items()
     }
-    tensors |= {f"fixed/{name}": value for name, value in model.fixed.tensors.items()}
+    if model.fixed is not None:
+        tensors |= {f"fixed/{name}": value for name, value in model.fixed.tensors.items()}
+    # Files that could always be read say so still.
+    newer = model.spec.variational is not None or model.spec.controller is not None
     metadata = {
         "format": FORMAT,
-        "format_version": str(VERSION),
+        "format_version": str(VERSION if newer else 1),
         "hash": model.hash,
         "model": document.model_dump_json(),
     }
@@ -90,14 +95,16 @@ def read_model(path: Path) -> Model:
     try:
         with safe_open(path, framework="numpy") as file:
             document = _document(path, file.metadata() or {})
-            tensors = _tensors(path, file, document.spec)
+            tensors = _tensors(path, file, document)
             stated = file.metadata().get("hash")
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"{path} is not a readable safetensors file ({error}); it is damaged, cut short or of "
             "another kind. Fetch it again, or make one with 'bci-lfads model import'"
         ) from error
-    fixed = FixedPoint(tensors=tensors["fixed"], **document.fixed.model_dump())
+    fixed = None
+    if document.fixed is not None:
+        fixed = FixedPoint(tensors=tensors["fixed"], **document.fixed.model_dump())
     try:
         model = Model(
             document.spec,
@@ -168,13 +175,14 @@ def _document(path: Path, metadata: dict[str, str]) -> _Document:
         raise ModelError(f"{path}: its description is wrong: {wrong}; export it again") from error
 
 
-def _tensors(path: Path, file: Any, spec: LfadsSpec) -> dict[str, dict[str, NDArray[Any]]]:
+def _tensors(path: Path, file: Any, document: _Document) -> dict[str, dict[str, NDArray[Any]]]:
     """Return the tensors by group and name, after a look at every name, type and shape."""
     from bci_lfads.models.model import fixed_dtype
 
-    shapes = spec.weight_shapes()
+    shapes = document.spec.float_shapes()
     expected: dict[str, type[np.generic]] = {f"float/{name}": np.float32 for name in shapes}
-    expected |= {f"fixed/{name}": fixed_dtype(name) for name in shapes}
+    if document.fixed is not None:
+        expected |= {f"fixed/{n}": fixed_dtype(n) for n in document.spec.weight_shapes()}
     found = set(file.keys())
     if found != set(expected):
         missing, unknown = sorted(set(expected) - found), sorted(found - set(expected))

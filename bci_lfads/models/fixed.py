@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.errors import ModelError
+
 
 @dataclass(frozen=True)
 class FixedPoint:
@@ -53,3 +55,20 @@ class FixedPoint:
         point = self.generator_point if gru == "generator" else self.encoder_point
         drop = self.drop_of(gru)
         return point - drop, 1 << (7 if drop else 15)
+
+
+def required(fixed: FixedPoint | None) -> FixedPoint:
+    """Return the fixed-point form of a model, or refuse a model that has none.
+
+    Raises
+    ------
+    ModelError
+        Saying why there is none, and what to do.
+    """
+    if fixed is None:
+        raise ModelError(
+            "the model has a controller with inferred inputs, which the kernel does not compute: "
+            "it has no fixed-point form. Open it with the torch engine, or train a model without "
+            "a controller"
+        )
+    return fixed

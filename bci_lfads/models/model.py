@@ -31,10 +31,11 @@ class Model:
     spec
         Sizes and form.
     weights
-        Float32 weights by the names of `LfadsSpec.weight_shapes`. The readout gives the natural
+        Float32 weights by the names of `LfadsSpec.float_shapes`. The readout gives the natural
         logarithm of Hz whatever the convention of the model's origin.
     fixed
-        The same model as the kernel's integers.
+        The same model as the kernel's integers; None where it has a controller, which the kernel
+        does not compute.
     unit_labels
         One a unit, unique, in the order of the counts' columns.
     bin_width
@@ -52,7 +53,7 @@ class Model:
 
     spec: LfadsSpec
     weights: Mapping[str, NDArray[np.float32]]
-    fixed: FixedPoint
+    fixed: FixedPoint | None
     unit_labels: tuple[str, ...]
     bin_width: float
     alignment: Alignment | None = None
@@ -60,19 +61,23 @@ class Model:
 
     def __post_init__(self) -> None:
         check_weights(self.spec, self.weights)
-        check_fixed(self.spec, self.fixed)
+        if self.fixed is None and self.spec.controller is None:
+            raise ModelError("the model lacks its fixed-point form; export it again")
+        if self.fixed is not None:
+            check_fixed(self.spec, self.fixed)
         _check_labels(self.spec, self.unit_labels)
         if not (np.isfinite(self.bin_width) and 0 < self.bin_width <= 10):
             raise ModelError(
                 f"the bin width is {self.bin_width} s; expected seconds, above 0 and at most 10"
             )
-        fixed = FixedPoint(
-            _frozen(self.fixed.tensors),
-            MappingProxyType(dict(self.fixed.points)),
-            **{name: getattr(self.fixed, name) for name in _FIXED_NUMBERS},
-        )
         object.__setattr__(self, "weights", _frozen(self.weights, np.float32))
-        object.__setattr__(self, "fixed", fixed)
+        if self.fixed is not None:
+            fixed = FixedPoint(
+                _frozen(self.fixed.tensors),
+                MappingProxyType(dict(self.fixed.points)),
+                **{name: getattr(self.fixed, name) for name in _FIXED_NUMBERS},
+            )
+            object.__setattr__(self, "fixed", fixed)
         object.__setattr__(self, "unit_labels", tuple(self.unit_labels))
         object.__setattr__(self, "bin_width", float(self.bin_width))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
@@ -91,14 +96,16 @@ class Model:
         alignment: Alignment | None = None,
         provenance: Mapping[str, str] | None = None,
     ) -> Model:
-        """Quantise float weights (`quantise`) and return the model.
+        """Quantise float weights (`quantise`), where the form allows, and return the model.
 
         Raises
         ------
         ModelError
             As `quantise` and the constructor.
         """
-        fixed = quantise(spec, weights, calibration, weight_bits, product_bits)
+        fixed = None
+        if spec.controller is None:
+            fixed = quantise(spec, weights, calibration, weight_bits, product_bits)
         return cls(spec, weights, fixed, unit_labels, bin_width, alignment, provenance or {})
 
     @cached_property
@@ -106,7 +113,7 @@ class Model:
         """SHA-256 of everything that decides on the output, hexadecimal."""
         digest = hashlib.sha256()
         digest.update(json.dumps(self.content(), sort_keys=True).encode())
-        for group in (self.weights, self.fixed.tensors):
+        for group in (self.weights, {} if self.fixed is None else self.fixed.tensors):
             for name in sorted(group):
                 little = group[name].astype(group[name].dtype.newbyteorder("<"))
                 digest.update(name.encode() + b"\0" + little.tobytes())
@@ -116,7 +123,9 @@ class Model:
         """Return what decides on the output beside the tensors, as JSON types."""
         return {
             "spec": self.spec.model_dump(mode="json"),
-            "fixed": {
+            "fixed": None
+            if self.fixed is None
+            else {
                 "points": dict(sorted(self.fixed.points.items())),
                 # Without those that are zero in models made before there were others.
                 **{
@@ -176,6 +185,8 @@ def check_fixed(spec: LfadsSpec, fixed: FixedPoint) -> None:
     ModelError
         Naming the tensor, what was found and what was expected.
     """
+    if spec.controller is not None:
+        raise ModelError("a model with a controller has no fixed-point form, but this one has one")
     shapes = spec.weight_shapes()
     for what, names in (("tensors", fixed.tensors), ("points", fixed.points)):
         if set(names) != set(shapes):

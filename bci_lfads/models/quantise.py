@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.bounds import MAX_COUNT
-from bci_lfads.models.fixed import FixedPoint
+from bci_lfads.models.fixed import FixedPoint, required
 from bci_lfads.models.image import check_ranges
 from bci_lfads.models.reference import Floats, evaluate
 from bci_lfads.models.spec import LfadsSpec, Quantisers
@@ -83,6 +83,8 @@ def quantise(
             "has products of 16 bits, and of 8 with weights of at most 8"
         )
     check_weights(spec, weights)
+    if spec.controller is not None:
+        required(None)
     if spec.quantisers is not None:
         if product_bits != 16:
             raise ModelError("the model was trained with products of 16 bits; keep those")
@@ -101,12 +103,13 @@ def check_weights(spec: LfadsSpec, weights: Mapping[str, NDArray[np.float32]]) -
     ModelError
         Naming what is missing, unknown, of the wrong shape, or not finite.
     """
-    shapes = spec.weight_shapes()
+    shapes = spec.float_shapes()
     missing, unknown = sorted(set(shapes) - set(weights)), sorted(set(weights) - set(shapes))
     if missing or unknown:
         raise ModelError(
             f"the model's weights lack {missing or 'nothing'} and have unknown "
-            f"{unknown or 'nothing'}; the form is set by gru, ic_map and the sizes in its spec"
+            f"{unknown or 'nothing'}; the form is set by ic_map, variational, controller and "
+            "the sizes in its spec"
         )
     for name, shape in shapes.items():
         value = np.asarray(weights[name])

@@ -100,6 +100,11 @@ def evaluate(
             f"the model expects counts of shape (n_trials, {spec.n_bins} bins, {spec.n_units} "
             f"units); got shape {counts.shape}"
         )
+    if spec.controller is not None:
+        raise ModelError(
+            "the model has a controller, which is computed in torch only; install that with "
+            "pip install 'bci-lfads[torch]'"
+        )
     w = quantised_weights(spec, weights)
     x = counts.astype(np.float64)
     forward = _encode(spec, w, "forward", x)

@@ -207,7 +207,7 @@ def test_foreign_safetensors(tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "message"),
-    [("2", "update bci-lfads"), ("9" * 30, "update"), ("", "version ''"), ("x", "'x'")],
+    [("3", "update bci-lfads"), ("9" * 30, "update"), ("", "version ''"), ("x", "'x'")],
 )
 def test_other_versions(saved, version, message):
     rewrite(saved, meta={"format_version": version})
