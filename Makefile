@@ -20,7 +20,7 @@ $(VENV)/.installed: $(BIN)/python $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q ".[dev,torch]"
+	$(PIP) install -q ".[dev,train]"
 	touch $@
 
 install: $(VENV)/.installed ## the package in .venv

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,65 +15,18 @@ from numpy.typing import NDArray
 from bci_lfads.engines import open_engine
 from bci_lfads.errors import EngineError, RecordingError
 from bci_lfads.models.model import Model
-from bci_lfads.models.scores import R2, bits_per_spike, decode_r2, psth_r2
-from bci_lfads.models.training_data import independent
-from bci_lfads.offline import cut, infer_all
+from bci_lfads.models.training_data import clear_of
+from bci_lfads.offline import cut, infer_all, unit_names
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
-from bci_lfads.windows import WindowBatch
+from bci_lfads.samples import Samples, separate
+from bci_lfads.scoring import Asked, Known, Scores, conditions_of, score
 
 log = logging.getLogger(__name__)
 
-CONDITIONS = "condition/*"
-"""Pattern of markers that name a trial's condition, unless another is given."""
-_FEWEST_TRIALS = 4
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is scored beside the likelihood, where a recording has it.
-
-    Raises
-    ------
-    RecordingError
-        If the lag is no time.
-    """
-
-    latents: str = "latents"
-    """Series of known latents."""
-    behaviour: str = "behaviour"
-    """Series of behaviour."""
-    lag: float = 0.0
-    """Seconds by which behaviour follows factors; rounded to whole bins."""
-    conditions: str | None = None
-    """Pattern of markers that name a trial's condition; default: `CONDITIONS` where there are
-    such, else the markers that start and align trials."""
-
-    def __post_init__(self) -> None:
-        if not np.isfinite(self.lag):
-            raise RecordingError(f"the lag is {self.lag} s; expected seconds")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of one engine; None where the recording has nothing to compare with.
-
-    ``bits_per_spike``, ``psth_r2``, ``latent_r2``, ``behaviour_r2``: see `bci_lfads.models.scores`;
-    R² are means over units or channels, ``…_each`` those of each channel.
-    """
-
-    bits_per_spike: float
-    psth_r2: float | None = None
-    latent_r2: float | None = None
-    latent_r2_each: Mapping[str, float] | None = None
-    behaviour_r2: float | None = None
-    behaviour_r2_each: Mapping[str, float] | None = None
-    behaviour_lag: float | None = None
-    """Seconds."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what was scored, as JSON types."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+Window = TrialSettings | SlidingSettings
+HELD_OUT = "held_out_units"
+"""Of a model's provenance: a JSON list of the units that its training kept from it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +43,10 @@ class Evaluation:
     n_truncated: int
     """Windows left out because something of them may be missing."""
     n_conditions: int
+    held_out: tuple[str, ...]
+    """Units that the model does not see and that its factors are to foretell."""
+    fitted_on: str
+    """Windows on which the readout of those was fitted, in words; empty where there are none."""
     engines: dict[str, Scores]
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,16 +54,36 @@ class Evaluation:
         return asdict(self) | {"engines": {k: v.as_dict() for k, v in self.engines.items()}}
 
 
+class Fit(NamedTuple):
+    """Where the readout of held-out units is fitted; default: see `evaluate_model`.
+
+    Attributes
+    ----------
+    recording
+        Another one, such as that which the model was trained on.
+    window
+        How it, or the recording that is scored, is cut for the fit.
+    """
+
+    recording: Recording | None = None
+    window: Window | None = None
+
+
 def evaluate_model(
     model: Model,
     recording: Recording,
-    window: TrialSettings | SlidingSettings | None = None,
+    window: Window | None = None,
     unit_map: Mapping[str, str] | None = None,
     asked: Asked | None = None,
     *,
+    fit: Fit | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a model in floating point and in fixed point on the same windows.
+
+    The readout of held-out units is fitted on the windows that `fit` names. Without it: where the
+    scored trials start with another marker than the model's own, on the model's own trials of the
+    same recording; else in folds, each fifth of the windows by a readout of the others.
 
     Parameters
     ----------
@@ -113,6 +91,8 @@ def evaluate_model(
         As for `bci_lfads.offline.cut`.
     asked
         What is scored beside the likelihood.
+    fit
+        Where the readout of held-out units is fitted.
     on_progress
         Called with the number of windows inferred, and of all to infer.
 
@@ -122,28 +102,126 @@ def evaluate_model(
         If no whole window can be cut, or none has a spike.
     """
     asked = asked or Asked()
-    whole = cut(recording, model, window, unit_map)
-    batch = subset(whole, np.flatnonzero(~whole.truncated))
-    conditions = conditions_of(recording, batch, asked.conditions)
+    others = held_out_units(model, recording, unit_map)
+    samples, n_truncated = _samples(recording, model, window, unit_map, others)
+    to_fit, where = (None, "") if not others else _to_fit(
+        model, recording, window, unit_map, others, samples, fit or Fit()
+    )  # fmt: skip
+    conditions = conditions_of(recording, samples.batch, asked.conditions)
+    hop = window.hop if isinstance(window, SlidingSettings) else None
+    steps = [s.batch.counts for s in (samples, to_fit) if s is not None]
+    total = 2 * sum(len(counts) for counts in steps)
+    done = 0
     scores: dict[str, Scores] = {}
-    for k, name in enumerate(("torch", "native")):
+    for name in ("torch", "native"):
+        found = []
+        for counts in steps:
 
-        def advance(done: int, before: int = k * len(batch.counts)) -> None:
-            if on_progress is not None:
-                on_progress(before + done, 2 * len(batch.counts))
+            def advance(some: int, before: int = done) -> None:
+                if on_progress is not None:
+                    on_progress(before + some, total)
 
-        used, factors, log_rates = _infer(name, model, batch, advance)
-        scores[used] = score(factors, log_rates, batch, recording, conditions, asked)
+            used, factors, log_rates = infer(name, model, counts, advance)
+            found.append((factors, log_rates))
+            done += len(counts)
+        known = None if to_fit is None else Known(found[1][0], to_fit.held_out)
+        scores[used] = score(
+            *found[0], samples, recording, conditions, asked, hop=hop, known=known
+        )  # fmt: skip
     return Evaluation(
-        model.hash, recording.name, len(batch.counts), int(whole.truncated.sum()),
-        len(set(conditions)), scores,
+        model.hash, recording.name, len(samples.batch.counts), n_truncated, len(set(conditions)),
+        others, where, scores,
     )  # fmt: skip
 
 
-def _infer(
-    name: str, model: Model, batch: WindowBatch, advance: Callable[[int], None]
+def held_out_units(
+    model: Model, recording: Recording, unit_map: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return the units of a recording that the model's factors are to foretell.
+
+    Those that its training held out, as its provenance says; of a model that does not say, all
+    units of the recording that it does not know and that fire.
+    """
+    text = model.provenance.get(HELD_OUT)
+    if text is not None:
+        try:
+            labels = json.loads(text)
+        except ValueError:
+            labels = []
+        asked = {str(label) for label in labels} if isinstance(labels, list) else set()
+        found = tuple(u for u in recording.unit_labels if u in asked)
+        if len(found) < len(asked):
+            log.warning("%d of %d held-out units are not in this recording",
+                        len(asked) - len(found), len(asked))  # fmt: skip
+        return found
+    used = set(unit_names(model, unit_map or {}))
+    rates = recording.mean_rates()
+    return tuple(
+        unit for unit, rate in zip(recording.unit_labels, rates, strict=True)
+        if rate > 0 and unit not in used
+    )  # fmt: skip
+
+
+def _samples(
+    recording: Recording,
+    model: Model,
+    window: Window | None,
+    unit_map: Mapping[str, str] | None,
+    others: tuple[str, ...],
+) -> tuple[Samples, int]:
+    """Return whole windows, and how many were not."""
+    spec = model.spec
+    whole = cut(recording, model, window, unit_map, n_ahead=spec.n_ahead, others=others)
+    good = np.flatnonzero(~whole.truncated)
+    samples = separate(whole, spec.n_bins, spec.n_units).rows(good)
+    return samples, len(whole.counts) - len(good)
+
+
+def _to_fit(
+    model: Model,
+    recording: Recording,
+    window: Window | None,
+    unit_map: Mapping[str, str] | None,
+    others: tuple[str, ...],
+    scored: Samples,
+    fit: Fit,
+) -> tuple[Samples | None, str]:
+    """Return the windows to fit a readout of held-out units on, and which they are, in words."""
+    if fit.recording is not None:
+        found, _ = _samples(fit.recording, model, fit.window or window, unit_map, others)
+        return found, f"{len(found.batch.counts)} windows of {fit.recording.name or 'another'}"
+    chosen = fit.window
+    if chosen is None and isinstance(window, TrialSettings) and model.alignment is not None:
+        own = model.alignment
+        there = any(fnmatchcase(label, own.start) for label in recording.markers.labels)
+        if there and own.start != window.start:
+            chosen = TrialSettings(mode="trials", **own.model_dump())
+    if chosen is None:
+        return None, "four fifths of the scored windows, in turn"
+    found, _ = _samples(recording, model, chosen, unit_map, others)
+    length = (model.spec.n_bins_out) * model.bin_width
+    rows = np.flatnonzero(clear_of(found.batch.starts, np.sort(scored.batch.starts), length))
+    if not len(rows):
+        raise RecordingError(
+            "all windows to fit a readout of held-out units on overlap those that are scored; "
+            "choose others"
+        )
+    what = chosen.start if isinstance(chosen, TrialSettings) else "sliding window"
+    return found.rows(rows), f"{len(rows)} windows, {what}"
+
+
+def infer(
+    name: str, model: Model, counts: NDArray[np.uint8], advance: Callable[[int], None] | None = None
 ) -> tuple[str, NDArray[np.float32], NDArray[np.float32]]:
-    """Return the engine that was there, and its factors and log-rates."""
+    """Infer by an engine, or by NumPy where torch is asked for and not there.
+
+    Returns
+    -------
+    used : str
+        The engine; ``reference`` for NumPy.
+    factors, log_rates : ndarray
+        Shape ``(n_windows, n_bins_out, …)``.
+    """
     try:
         engine = open_engine(name, model)
     except EngineError as error:
@@ -153,10 +231,11 @@ def _infer(
         from bci_lfads.models.reference import evaluate
 
         parts = []
-        for first in range(0, len(batch.counts), 64):
-            trace = evaluate(model.spec, model.weights, batch.counts[first : first + 64])
+        for first in range(0, len(counts), 64):
+            trace = evaluate(model.spec, model.weights, counts[first : first + 64])
             parts.append((trace.factors, trace.log_rates))
-            advance(min(first + 64, len(batch.counts)))
+            if advance is not None:
+                advance(min(first + 64, len(counts)))
         factors, log_rates = zip(*parts, strict=True)
         return (
             "reference",
@@ -164,127 +243,5 @@ def _infer(
             np.concatenate(log_rates).astype(np.float32),
         )
     with engine:
-        latents = infer_all(engine, batch.counts, on_progress=advance)
+        latents = infer_all(engine, counts, on_progress=advance)
     return name, latents.factors, np.asarray(latents.log_rates)
-
-
-def score(
-    factors: NDArray[np.float32],
-    log_rates: NDArray[np.float32],
-    batch: WindowBatch,
-    recording: Recording,
-    conditions: tuple[str, ...],
-    asked: Asked,
-) -> Scores:
-    """Score inferred factors and log-rates of windows of a recording.
-
-    Windows that overlap each other are thinned until none do before anything is decoded: a fit
-    must not see what it is scored on.
-
-    Raises
-    ------
-    RecordingError
-        If there is no spike in the windows.
-    """
-    n_bins = batch.counts.shape[1]
-    log_rates = log_rates[:, :n_bins]
-    found: dict[str, Any] = {
-        "bits_per_spike": bits_per_spike(log_rates, batch.counts, batch.bin_width)
-    }
-    if len(set(conditions)) > 1:
-        found["psth_r2"] = psth_r2(log_rates, batch.counts, conditions, batch.bin_width).mean
-    lag = round(asked.lag / batch.bin_width)
-    for what, name, shift in (
-        ("latent", asked.latents, 0), ("behaviour", asked.behaviour, lag),
-    ):  # fmt: skip
-        series = recording.series.get(name)
-        if series is None or not len(series.times):
-            continue
-        targets = series_at(recording, name, batch)
-        apart = independent(batch.starts, n_bins * batch.bin_width)
-        apart = apart[np.isfinite(targets[apart]).all(axis=(1, 2))]
-        if len(apart) < _FEWEST_TRIALS:
-            log.warning("%s: %d separate windows are too few to decode from", name, len(apart))
-            continue
-        r2: R2 = decode_r2(factors[apart], targets[apart], lag=shift)
-        each = {k: float(v) for k, v in zip(series.labels, r2.each, strict=True)}
-        found |= {f"{what}_r2": r2.mean, f"{what}_r2_each": each}
-        if what == "behaviour":
-            found["behaviour_lag"] = lag * batch.bin_width
-    return Scores(**found)
-
-
-def series_at(recording: Recording, name: str, batch: WindowBatch) -> NDArray[np.float64]:
-    """Return a series at the middle of all bins: its nearest samples, not values between two.
-
-    Returns
-    -------
-    ndarray
-        Shape ``(n_windows, n_bins, n_channels)``.
-    """
-    series = recording.series[name]
-    n_bins = batch.counts.shape[1]
-    middle = batch.starts[:, None] + batch.bin_width * (np.arange(n_bins) + 0.5)
-    nearest = np.searchsorted(0.5 * (series.times[1:] + series.times[:-1]), middle)
-    return series.values[nearest].astype(np.float64)
-
-
-def conditions_of(
-    recording: Recording, batch: WindowBatch, pattern: str | None = None
-) -> tuple[str, ...]:
-    """Return each trial's condition; one and the same for all where nothing tells them apart.
-
-    Parameters
-    ----------
-    recording, batch
-        The recording and its windows.
-    pattern
-        Of the markers that name conditions. Each goes with the trial whose time zero is nearest,
-        and a trial takes the nearest of its own. Default: see `Asked.conditions`.
-
-    Raises
-    ------
-    RecordingError
-        If a pattern is given that no marker fits.
-    """
-    if not len(batch.trials) or batch.trials[0] < 0:
-        return ("",) * len(batch.counts)
-    markers = recording.markers
-    fits = [fnmatchcase(label, pattern or CONDITIONS) for label in markers.labels]
-    if not any(fits):
-        if pattern is not None:
-            kinds = ", ".join(list(dict.fromkeys(markers.labels))[:5]) or "none"
-            raise RecordingError(f"no marker fits '{pattern}'; the recording has {kinds}")
-        return tuple(
-            a if a == b else f"{a}, {b}"
-            for a, b in zip(batch.start_labels, batch.labels, strict=True)
-        )
-    times = markers.times[fits]
-    labels = [label for label, fit in zip(markers.labels, fits, strict=True) if fit]
-    zeros = batch.zeros
-    owner = np.searchsorted(0.5 * (zeros[1:] + zeros[:-1]), times)
-    found = ["none"] * len(zeros)
-    # The farthest first, so that the nearest stays.
-    for i in np.argsort(-np.abs(times - zeros[owner]), kind="stable").tolist():
-        found[owner[i]] = labels[i]
-    return tuple(found)
-
-
-def subset(batch: WindowBatch, rows: NDArray[np.int64]) -> WindowBatch:
-    """Return some of the windows.
-
-    Raises
-    ------
-    RecordingError
-        If there are none.
-    """
-    if not len(rows):
-        raise RecordingError(
-            "no whole window could be cut: of each one something may be missing, such as what "
-            "came before the recording began"
-        )
-    return WindowBatch(
-        batch.counts[rows], batch.starts[rows], batch.zeros[rows], batch.trials[rows],
-        tuple(batch.labels[i] for i in rows), tuple(batch.start_labels[i] for i in rows),
-        batch.truncated[rows], batch.bin_width,
-    )  # fmt: skip

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bci_lfads.errors import BciLfadsError
-from bci_lfads.evaluation import Asked, series_at, subset
 from bci_lfads.models.scores import SMOOTHING, decode, psths
 from bci_lfads.models.training_data import independent
+from bci_lfads.samples import subset
+from bci_lfads.scoring import Asked, series_at
 
 if TYPE_CHECKING:
     from bci_lfads.fitting import Fitted

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bci_lfads.engines.base import Engine, Latents
 from bci_lfads.errors import RecordingError, StreamError
 from bci_lfads.models.model import Model
-from bci_lfads.pipeline import make_windows
+from bci_lfads.pipeline import windows_for
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
 from bci_lfads.streams.unit_map import expand_units, some
@@ -61,6 +61,9 @@ def cut(
     model: Model,
     window: TrialSettings | SlidingSettings | None = None,
     unit_map: Mapping[str, str] | None = None,
+    *,
+    n_ahead: int = 0,
+    others: tuple[str, ...] = (),
 ) -> WindowBatch:
     """Cut a recording as the loop would cut it.
 
@@ -76,6 +79,10 @@ def cut(
     unit_map
         Model unit label = label in the recording, where they differ; patterns as in a rig's
         ``[input.units]``.
+    n_ahead
+        Bins to add at the end of each window.
+    others
+        Units of the recording to add after the model's.
 
     Raises
     ------
@@ -83,19 +90,20 @@ def cut(
         If the recording lacks units of the model, two of them are mapped to one, or it gives no
         window.
     """
-    chosen = recording.select(_names(model, unit_map or {}))
-    spec, width = model.spec, model.bin_width
+    chosen = recording.select((*unit_names(model, unit_map or {}), *others))
+    n_bins, width = model.spec.n_bins + n_ahead, model.bin_width
     window = window or _as_trained(chosen, model)
     if window is None:
         side_by_side = SlidingWindows(
-            spec.n_units, spec.n_bins, width, hop=spec.n_bins, origin=chosen.start
+            chosen.n_units, n_bins, width, hop=model.spec.n_bins, origin=chosen.start
         )
         return stack(windows_of(chosen, side_by_side))
     # Offline all spikes are at hand, so the history holds the whole recording.
-    return stack(windows_of(chosen, make_windows(window, model, chosen.n_spikes + 1)))
+    capacity = chosen.n_spikes + 1
+    return stack(windows_of(chosen, windows_for(window, chosen.n_units, n_bins, width, capacity)))
 
 
-def _names(model: Model, unit_map: Mapping[str, str]) -> tuple[str, ...]:
+def unit_names(model: Model, unit_map: Mapping[str, str]) -> tuple[str, ...]:
     """Return what the model's units are called in the recording."""
     try:
         named = expand_units(model.unit_labels, unit_map)

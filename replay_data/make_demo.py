@@ -23,13 +23,16 @@ import torch
 from numpy.typing import NDArray
 from rich.logging import RichHandler
 
+from bci_lfads.about import RATES
 from bci_lfads.cli.show import progress
 from bci_lfads.engines import open_engine
+from bci_lfads.fitting import rates_text
 from bci_lfads.models.alignment import Alignment
 from bci_lfads.models.check import check_model
+from bci_lfads.models.history import Epoch, TrainingSettings
 from bci_lfads.models.model import Model
 from bci_lfads.models.spec import LfadsSpec
-from bci_lfads.models.training import Epoch, TrainingSettings, train
+from bci_lfads.models.training import train
 from bci_lfads.offline import cut, infer_all
 from bci_lfads.recordings import Recording, write
 from bci_lfads.recordings.simulate import Lorenz, gather
@@ -68,7 +71,8 @@ def main() -> None:
         recording.n_spikes, recording_path.stat().st_size,
     )  # fmt: skip
     begun = time.monotonic()
-    training, train_latents = trials(simulate(TRAINING_SEED, N_TRAINING))
+    taught = simulate(TRAINING_SEED, N_TRAINING)
+    training, train_latents = trials(taught)
     validation, _ = trials(simulate(VALIDATION_SEED, N_VALIDATION))
     weights = fit(training.counts, validation.counts, options.epochs)
     model = Model.from_weights(
@@ -86,6 +90,7 @@ def main() -> None:
         "epochs": str(options.epochs),
         "torch_seed": str(TORCH_SEED),
         "torch": torch.__version__,
+        RATES: rates_text(taught),
         **scores,
     }
     replace(model, provenance=provenance).save(model_path)

@@ -13,15 +13,19 @@ from models.training_cases import small_recording
 from bci_lfads import evaluation
 from bci_lfads.engines import open_engine
 from bci_lfads.errors import BciLfadsError, EngineError, ModelError, RecordingError
-from bci_lfads.evaluation import Asked, conditions_of, evaluate_model, series_at, subset
+from bci_lfads.evaluation import evaluate_model
 from bci_lfads.fit_picture import draw, report
-from bci_lfads.fitting import Sizes, digest, fit_model, prepare, quantise_model
+from bci_lfads.fitting import Sizes, fit_model
+from bci_lfads.models.history import TrainingSettings, epochs_for
 from bci_lfads.models.model import Model
 from bci_lfads.models.scores import bits_per_spike, decode_r2
-from bci_lfads.models.training import TrainingSettings, epochs_for
 from bci_lfads.offline import cut, infer_all
+from bci_lfads.preparing import digest, prepare
 from bci_lfads.recordings.recording import BinnedCounts, Markers, Series
 from bci_lfads.rig import SlidingSettings, TrialSettings
+from bci_lfads.rounding import quantise_model
+from bci_lfads.samples import subset
+from bci_lfads.scoring import Asked, conditions_of, series_at
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRIALS = TrialSettings(mode="trials", start="trial/start")
@@ -88,21 +92,21 @@ def test_a_saved_model_is_the_same(fitted, tmp_path):
 
 
 def test_training_goes_on_from_a_model_and_never_gets_worse(data, fitted):
-    more = fit_model(data, None, QUICK, resume=fitted.model)
+    more = fit_model(data, None, QUICK, start=fitted.model)
     best = fitted.history.best_epoch.validation
     assert more.history.epochs[0].validation == pytest.approx(best, abs=1e-6)
     assert more.history.best_epoch.validation <= best + 1e-9
     assert more.model.spec == fitted.model.spec
-    assert more.model.provenance["resumed_from"] == fitted.model.hash
+    assert more.model.provenance["trained_from"] == fitted.model.hash
 
 
 def test_a_model_of_other_units_or_bins_cannot_be_trained_further(recording, fitted):
     longer = prepare(recording, TRIALS, 9, WIDTH)
     with pytest.raises(ModelError, match=r"it has 10 bins of 0\.02 s, the data 9"):
-        fit_model(longer, None, QUICK, resume=fitted.model)
+        fit_model(longer, None, QUICK, start=fitted.model)
     fewer = prepare(recording, TRIALS, 10, WIDTH, units=recording.unit_labels[:5])
     with pytest.raises(ModelError, match="its units are 8 others"):
-        fit_model(fewer, None, QUICK, resume=fitted.model)
+        fit_model(fewer, None, QUICK, start=fitted.model)
 
 
 def test_units_that_hardly_fire_are_left_out(recording):

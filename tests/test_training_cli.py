@@ -110,14 +110,14 @@ def test_train_on_a_sliding_window(cli, folder):
 
 def test_train_goes_on_from_a_model(cli, folder, model):
     found, _ = cli(
-        "train", "r.npz", "-o", "on.safetensors", "--resume", model, "--epochs", 1, "--json"
+        "train", "r.npz", "-o", "on.safetensors", "--from", model, "--epochs", 1, "--json"
     )
     assert found["epochs"] == 1
     again = Model.load(folder / "on.safetensors")
-    assert again.provenance["resumed_from"] == Model.load(model).hash
+    assert again.provenance["trained_from"] == Model.load(model).hash
     assert again.alignment == Model.load(model).alignment
     with pytest.raises(CommandError, match="are those of the model to go on from"):
-        cli("train", "r.npz", "-o", "on.safetensors", "--resume", model, "--bins", 10)
+        cli("train", "r.npz", "-o", "on.safetensors", "--from", model, "--bins", 10)
 
 
 @pytest.mark.parametrize(

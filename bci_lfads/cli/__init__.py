@@ -2,7 +2,8 @@
 
 ``loop`` holds what runs beside a rig (run, gui, listen, streams, doctor, demo), ``data`` what
 deals with recordings (replay, simulate, record, info, convert), ``models`` the models and offline
-inference, ``training`` what makes models and scores them. Results go to standard output, progress
+inference, ``training`` what makes models of recordings, ``evaluating`` what scores them and gives
+them fewer bits. Results go to standard output, progress
 and log messages to standard error.
 """
 

@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from bci_lfads.errors import ModelError
 from bci_lfads.models.bounds import row_bounds, state_bounds
 from bci_lfads.models.fixed import FixedPoint
+from bci_lfads.models.history import Epoch, History, TrainingSettings
 from bci_lfads.models.image import check_ranges
 from bci_lfads.models.integer import OUTPUT_LIMIT, round_shift, state_limit
 from bci_lfads.models.spec import LfadsSpec
 from bci_lfads.models.tanh_table import LIMIT, POINT, tanh_magnitude
-from bci_lfads.models.training import Epoch, History, TrainingSettings, fit
+from bci_lfads.models.training import fit
 
 GENTLE = TrainingSettings(epochs=5, learning_rate=2e-4, warm_up=50, weight_decay=0.0, patience=None)
 """Settings to fine-tune with: the model is good already."""

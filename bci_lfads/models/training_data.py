@@ -18,6 +18,8 @@ _RUN_LENGTHS = 8
 """Overlapping windows are split in runs of this many window lengths, if there are enough."""
 _FEWEST_RUNS = 10
 _LOUD = 8
+_SLACK = 1e-6
+"""Of a window's length: windows that overlap by less than this do not."""
 
 
 class Split(NamedTuple):
@@ -53,7 +55,7 @@ def split(starts: NDArray[np.float64], length: float, share: float = 0.2, seed: 
         raise RecordingError(f"a share of {share:g} for validation; it lies above 0 and below 1")
     n = len(starts)
     gaps = np.diff(starts)
-    slack = 1e-6 * length
+    slack = _SLACK * length
     run = 1
     if n > 1 and float(np.median(gaps)) < length - slack:
         windows_a_length = length / max(float(np.median(gaps)), slack)
@@ -62,13 +64,7 @@ def split(starts: NDArray[np.float64], length: float, share: float = 0.2, seed: 
     order = np.random.default_rng(seed).permutation(len(runs))
     n_drawn = max(1, round(share * len(runs)))
     validation = np.sort(np.concatenate([runs[k] for k in order[:n_drawn]]))
-    held = starts[validation]
-    # The nearest validation window at or before each start, and the next one after it.
-    after = np.searchsorted(held, starts, "right")
-    before = np.append(-np.inf, held)[after]
-    following = np.append(held, np.inf)[after]
-    apart = (starts - before >= length - slack) & (following - starts >= length - slack)
-    training = np.flatnonzero(apart)
+    training = np.flatnonzero(clear_of(starts, starts[validation], length))
     if len(training) < FEWEST / 2 or n < FEWEST:
         raise RecordingError(
             f"{n} windows of {length:g} s leave {len(training)} for training and {len(validation)} "
@@ -76,6 +72,26 @@ def split(starts: NDArray[np.float64], length: float, share: float = 0.2, seed: 
             "better: record more trials, or take shorter windows"
         )
     return Split(training.astype(np.int64), validation.astype(np.int64))
+
+
+def clear_of(
+    starts: NDArray[np.float64], others: NDArray[np.float64], length: float
+) -> NDArray[np.bool_]:
+    """Return which windows have no moment in common with any of some others.
+
+    Parameters
+    ----------
+    starts, others
+        Left edges, seconds; those of the others ascending.
+    length
+        Of all windows, seconds.
+    """
+    least = (1 - _SLACK) * length
+    # The nearest of the others at or before each start, and the next one after it.
+    after = np.searchsorted(others, starts, "right")
+    before = np.append(-np.inf, others)[after]
+    following = np.append(others, np.inf)[after]
+    return np.asarray((starts - before >= least) & (following - starts >= least))
 
 
 def faults(

@@ -129,6 +129,14 @@ class Recording:
         """Seconds from start to stop."""
         return self.stop - self.start
 
+    def mean_rates(self) -> NDArray[np.float64]:
+        """Return each unit's spikes a second over the whole stretch, Hz, shape ``(n_units,)``."""
+        if isinstance(self.spikes, SpikeEvents):
+            total = np.bincount(self.spikes.units, minlength=self.n_units)
+        else:
+            total = self.spikes.counts.sum(axis=0, dtype=np.int64)
+        return np.asarray(total / max(self.duration, np.finfo(float).tiny))
+
     def select(self, units: tuple[str, ...]) -> Recording:
         """Return the recording with these units, in this order, and no others.
 

@@ -51,6 +51,49 @@ def expand_units(units: Sequence[str], unit_map: Mapping[str, str]) -> dict[str,
     return found
 
 
+def model_labels(labels: Sequence[str], unit_map: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what units of a stream or recording are called in a model: `expand_units` inverted.
+
+    Parameters
+    ----------
+    labels
+        Of the stream's units.
+    unit_map
+        The rig file's ``[input.units]``. Units that it does not map keep their labels.
+
+    Raises
+    ------
+    StreamError
+        If an entry fits no unit, or two units would have one label.
+    """
+    exact = {name: unit for unit, name in unit_map.items() if name.count("*") != 1}
+    patterns = [(name.partition("*"), u) for u, name in unit_map.items() if name.count("*") == 1]
+    unused = {*exact, *(u for _, u in patterns)}
+    found = []
+    for label in labels:
+        unit = exact.get(label)
+        if unit is not None:
+            unused.discard(label)
+        else:
+            for (head, _, tail), pattern in patterns:
+                inner = label[len(head) : len(label) - len(tail)]
+                if len(label) >= len(head) + len(tail) and label == head + inner + tail:
+                    unit = pattern.replace("*", inner)
+                    unused.discard(pattern)
+                    break
+        found.append(label if unit is None else unit)
+    if unused:
+        raise StreamError(
+            f"[input.units] maps {some(sorted(unused))}, which fits none of the recording's "
+            f"{len(labels)} units: {some(labels)}"
+        )
+    if twice := sorted({u for u in found if found.count(u) > 1}):
+        raise StreamError(
+            f"[input.units] makes more than one unit {some(twice)}; give each its own"
+        )
+    return tuple(found)
+
+
 def find_units(
     who: str,
     units: Sequence[str],

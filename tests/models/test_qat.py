@@ -15,11 +15,12 @@ from models.training_cases import BIN_WIDTH, tiny_spec, waves
 from bci_lfads.engines import open_engine
 from bci_lfads.errors import ModelError
 from bci_lfads.models.fixed import FixedPoint
+from bci_lfads.models.history import TrainingSettings
 from bci_lfads.models.integer import infer_integer
 from bci_lfads.models.model import Model
 from bci_lfads.models.qat import GENTLE, QuantisedNetwork, as_floats, check_exact, fine_tune
 from bci_lfads.models.quantise import quantise
-from bci_lfads.models.training import TrainingSettings, train
+from bci_lfads.models.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,6 +1,8 @@
 """Training: it learns, comes out the same, stops when it should, and leaves no trace."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,12 @@ import torch
 from models.training_cases import BIN_WIDTH, tiny_spec, waves
 
 from bci_lfads.errors import ModelError
-from bci_lfads.models import training
+from bci_lfads.models import trainer, training
+from bci_lfads.models.history import Epoch, TrainingSettings
 from bci_lfads.models.network import LfadsNetwork
 from bci_lfads.models.reference import infer_float
-from bci_lfads.models.training import Epoch, TrainingSettings, nll, train
+from bci_lfads.models.trainer import nll
+from bci_lfads.models.training import fit, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = TrainingSettings(epochs=12, batch=32, learning_rate=1e-2, warm_up=5)
@@ -119,8 +123,11 @@ def test_weights_that_training_makes_worse_stay_as_they_were(trained):
     ],
 )
 def test_every_form_is_trained(form: dict[str, Any]):
-    settings = TrainingSettings(epochs=8, batch=16, learning_rate=1e-2)
-    result = train(tiny_spec(**form), waves(64), waves(16, seed=1), BIN_WIDTH, settings)
+    settings = TrainingSettings(epochs=20, batch=16, learning_rate=1e-2)
+    spec = tiny_spec(**form)
+    longer = tiny_spec(n_bins=spec.n_bins_out)
+    counts, held = waves(64, longer), waves(16, longer, seed=1)
+    result = train(spec, counts, held, BIN_WIDTH, settings)
     epochs = result.history.epochs
     assert epochs[-1].validation < epochs[0].validation
 
@@ -137,7 +144,7 @@ def test_the_loss_is_taken_on_counts_that_the_encoder_does_not_see():
 
     y = torch.ones(8, spec.n_bins, spec.n_units)
     torch.manual_seed(0)
-    loss = training._loss(Passing(), y, 0.7, 0.0)
+    loss = trainer._loss(Passing(), y, spec.n_bins, 0.7, 0.0)
     assert float(loss) == pytest.approx(math.exp(-5.0) + 5.0, rel=1e-5)
     seen = inputs[0] > 0
     assert 0.6 < float(seen.float().mean()) < 0.8
@@ -148,7 +155,7 @@ def test_without_dropout_everything_is_seen_and_scored():
     net = LfadsNetwork(tiny_spec())
     y = torch.from_numpy(waves(4)).float()
     whole = nll(net(y)[1], y, math.log(BIN_WIDTH)).mean()
-    loss = training._loss(net, y, 1.0, math.log(BIN_WIDTH))
+    loss = trainer._loss(net, y, 10, 1.0, math.log(BIN_WIDTH))
     assert loss.item() == whole.item()
 
 
@@ -175,3 +182,105 @@ def test_counts_of_another_shape_or_without_spikes_are_refused():
 def test_settings_out_of_range_are_named():
     with pytest.raises(ModelError, match=r"epochs is 0, keep is 1\.5"):
         TrainingSettings(epochs=0, keep=1.5)
+
+
+def test_bins_ahead_are_learnt_and_not_seen():
+    spec, whole = tiny_spec(n_ahead=4), tiny_spec(n_bins=14)
+    counts = waves(16, whole)
+    inputs = []
+
+    class Watching(LfadsNetwork):
+        def forward(self, x):
+            inputs.append(x)
+            return super().forward(x)
+
+    fit(Watching(spec), counts, counts[:4], BIN_WIDTH, TrainingSettings(epochs=1, batch=16))
+    assert {x.shape[1] for x in inputs} == {10}
+    net = LfadsNetwork(spec)
+    y = torch.from_numpy(counts).float()
+    torch.manual_seed(1)
+    loss = trainer._loss(net, y, 10, 0.7, math.log(BIN_WIDTH))
+    torch.manual_seed(1)
+    seen = (torch.rand(16, 10, 6) < 0.7).float()
+    each = nll(net(y[:, :10] * seen / 0.7)[1], y, math.log(BIN_WIDTH))
+    unseen = torch.cat([1 - seen, torch.ones(16, 4, 6)], dim=1)
+    assert loss.item() == pytest.approx(((each * unseen).sum() / unseen.sum()).item(), rel=1e-6)
+    with pytest.raises(ModelError, match="14 bins, 4 of them ahead, 6 units"):
+        train(spec, waves(8), waves(8), BIN_WIDTH)
+
+
+def _interrupted(path: Path, after: int):
+    """Train until some epoch, with the state written after every one of them."""
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == after:
+            raise KeyboardInterrupt
+
+    return train(
+        tiny_spec(), waves(64), waves(16, seed=1), BIN_WIDTH, QUICK, on_epoch=interrupt, state=path
+    )
+
+
+def test_a_training_cut_short_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_WRITTEN_EVERY", 0.0)
+    path = tmp_path / "m.training"
+    data = tiny_spec(), waves(64), waves(16, seed=1), BIN_WIDTH
+    whole = train(*data, QUICK)
+    part = _interrupted(path, 5)
+    assert part.history.ended == "interrupted after 5 epochs"
+    rest = train(*data, QUICK, state=path, resume=True)
+    assert all(np.array_equal(rest.weights[k], v) for k, v in whole.weights.items())
+    for one, other in zip(rest.history.epochs, whole.history.epochs, strict=True):
+        assert one._replace(seconds=0) == other._replace(seconds=0)
+    assert not path.exists()
+    with pytest.raises(ModelError, match="there is no training to go on with"):
+        train(*data, QUICK, state=path, resume=True)
+
+
+def test_the_state_of_another_training_or_a_damaged_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_WRITTEN_EVERY", 0.0)
+    path = tmp_path / "m.training"
+    _interrupted(path, 2)
+    data = tiny_spec(), waves(64), waves(16, seed=1), BIN_WIDTH
+    slower = replace(QUICK, learning_rate=1e-3)
+    with pytest.raises(
+        ModelError, match=r"learning_rate 0\.01 there and 0\.001 here; give the same"
+    ):
+        train(*data, slower, state=path, resume=True)
+    with pytest.raises(ModelError, match="training windows"):
+        train(tiny_spec(), waves(64, seed=9), *data[2:], QUICK, state=path, resume=True)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="damaged or no state of a training"):
+        train(*data, QUICK, state=path, resume=True)
+
+
+def test_a_state_that_holds_code_is_refused_without_running_it(tmp_path):
+    path = tmp_path / "m.training"
+
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"format": Evil()}, path)
+    with pytest.raises(ModelError, match="damaged or no state of a training"):
+        train(
+            tiny_spec(), waves(64), waves(16), BIN_WIDTH, QUICK, state=path, resume=True
+        )  # fmt: skip
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_constant_learning_rate_stays_after_the_warm_up():
+    settings = replace(QUICK, schedule="constant", epochs=4, warm_up=2)
+    rates = [
+        e.learning_rate
+        for e in train(
+            tiny_spec(), waves(64), waves(8), BIN_WIDTH, settings
+        ).history.epochs
+    ]  # fmt: skip
+    assert rates == [QUICK.learning_rate] * 4
+
+
+def test_a_device_that_is_not_there_is_named():
+    assert trainer.find_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(ModelError, match="no device 'abacus'"):
+        trainer.find_device("abacus")
