@@ -107,8 +107,8 @@ template <class V> struct Inputs : Numbers<V> {
     }
 
     template <int NV>
-    INLINED static void project_rest(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
-                                     int vectors, int row, int32_t* a) {
+    static void project_rest(const Plan& p, const EncoderPlan& e, const Scratch& s, int bin,
+                             int vectors, int row, int32_t* a) {
         if constexpr (NV > 0) {
             if (vectors == NV) {
                 project_rows<NV>(p, e, s, bin, row, a);

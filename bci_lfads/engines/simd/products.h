@@ -72,24 +72,33 @@ template <class V> struct Products : Numbers<V> {
         }
     }
 
+    // Groups of less than most vectors are left to functions of their own, which costs them little.
     template <int NV>
-    INLINED static void byte_rest(const Matrix& m, int vectors, int first, const uint8_t* x,
-                                  double* y) {
+    static void byte_rest(const Matrix& m, int vectors, int first, const uint8_t* x, double* y) {
         if constexpr (NV > 0) {
             if (vectors == NV) {
-                const int8_t* w = m.bytes.data() + static_cast<size_t>(first) * m.pairs * 2;
-                group<NV, Fours>(w, 2 * m.pairs, x, m.byte_bias.data() + first, y + first);
+                bytes<NV>(m, first, x, y);
             } else {
                 byte_rest<NV - 1>(m, vectors, first, x, y);
             }
         }
     }
 
+    template <int NV>
+    INLINED static void bytes(const Matrix& m, int first, const uint8_t* x, double* y) {
+        const int8_t* w = m.bytes.data() + static_cast<size_t>(first) * m.pairs * 2;
+        group<NV, Fours>(w, 2 * m.pairs, x, m.byte_bias.data() + first, y + first);
+    }
+
     INLINED static void byte_product(const Matrix& m, int first, int last, const uint8_t* x,
                                      double* y) {
         for (int row = first; row < last;) {
             const int vectors = last - row < V::MOST * L ? (last - row) / L : V::MOST;
-            byte_rest<V::MOST>(m, vectors, row, x, y);
+            if (vectors == V::MOST) {
+                bytes<V::MOST>(m, row, x, y);
+            } else {
+                byte_rest<V::MOST - 1>(m, vectors, row, x, y);
+            }
             row += vectors * L;
         }
     }
@@ -99,8 +108,9 @@ template <class V> struct Products : Numbers<V> {
     static void wide_group(const int16_t* w, int pairs, const int16_t* high, const int16_t* low,
                            const double* bias, double* y) {
         I sum[2 * NV];
-        for (I& s : sum) {
-            s = V::zero();
+        UNROLLED
+        for (int v = 0; v < 2 * NV; ++v) {
+            sum[v] = V::zero();
         }
         for (int p = 0; p < pairs; ++p) {
             const I both_high = V::broadcast_pair(high + 2 * p);
@@ -121,20 +131,24 @@ template <class V> struct Products : Numbers<V> {
     }
 
     template <int NV>
-    INLINED static void rest(const Matrix& m, int vectors, int first, const int16_t* x,
-                             const int16_t* low, bool narrow_sums, double* y) {
+    static void rest(const Matrix& m, int vectors, int first, const int16_t* x, const int16_t* low,
+                     bool narrow_sums, double* y) {
         if constexpr (NV > 0) {
             if (vectors != NV) {
                 rest<NV - 1>(m, vectors, first, x, low, narrow_sums, y);
-                return;
-            }
-            const int16_t* w = m.weight.data() + static_cast<size_t>(first) * m.pairs * 2;
-            if (narrow_sums) {
-                group<NV, Pairs>(w, 2 * m.pairs, x, m.bias.data() + first, y + first);
+            } else if (narrow_sums) {
+                pairs<NV>(m, first, x, y);
             } else {
+                const int16_t* w = m.weight.data() + static_cast<size_t>(first) * m.pairs * 2;
                 wide_group<NV>(w, m.pairs, x, low, m.wide_bias.data() + first, y + first);
             }
         }
+    }
+
+    template <int NV>
+    INLINED static void pairs(const Matrix& m, int first, const int16_t* x, double* y) {
+        const int16_t* w = m.weight.data() + static_cast<size_t>(first) * m.pairs * 2;
+        group<NV, Pairs>(w, 2 * m.pairs, x, m.bias.data() + first, y + first);
     }
 
     // y = W x + b for rows first to last - 1, exact.
@@ -152,7 +166,11 @@ template <class V> struct Products : Numbers<V> {
         }
         for (int row = first; row < last;) {
             const int vectors = last - row < V::MOST * L ? (last - row) / L : V::MOST;
-            rest<V::MOST>(m, vectors, row, x, low, narrow_sums, y);
+            if (vectors == V::MOST && narrow_sums) {
+                pairs<V::MOST>(m, row, x, y);
+            } else {
+                rest<V::MOST>(m, vectors, row, x, low, narrow_sums, y);
+            }
             row += vectors * L;
         }
     }
