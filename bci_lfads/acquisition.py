@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.journal import Event, Journal
 from bci_lfads.slots import SlotQueue
 from bci_lfads.streams.chunks import MarkerChunk, SpikeChunk
 from bci_lfads.streams.decoders import SourceBins
@@ -21,8 +22,17 @@ _IDLE = 0.2  # seconds of silence after which markers too may move a stream cloc
 _FIRST_MARKER = 1.0  # seconds for which spikes of a stream clock wait for the first marker
 
 
+class Taken(Protocol):
+    """What the journal needs of a connection; see `Connection`."""
+
+    stamp: float
+    added: float
+
+
 class SpikeInput(Protocol):
     """What acquisition needs of a spike inlet; see `SpikeInlet`."""
+
+    connection: Taken
 
     last_stamp: float
     n_pulled: int
@@ -42,6 +52,8 @@ class SpikeInput(Protocol):
 
 class MarkerInput(Protocol):
     """What acquisition needs of a marker inlet."""
+
+    connection: Taken
 
     def pull(self) -> MarkerChunk:
         """Return what has arrived."""
@@ -77,6 +89,11 @@ class Acquisition:
         Whether windows with a missing part are handed over.
     clock
         The LSL clock.
+
+    Attributes
+    ----------
+    journal
+        What was done, to be published.
     """
 
     def __init__(
@@ -103,6 +120,9 @@ class Acquisition:
         self._newest_marker = self._last_arrival = -math.inf
         self._lost_since: float | None = None
         self._was_open = self._begun = self._drained = False
+        self.journal = Journal()
+        self._added = (0.0, 0.0)
+        self._position = -1
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -111,7 +131,7 @@ class Acquisition:
         while not stop.is_set():
             if not self.step():
                 stop.wait(self._until_next_look())
-        self._hand_over(self.windows.flush())
+        self._flush(Event.FLUSH)
 
     def step(self) -> bool:
         """Look once; return whether anything came."""
@@ -133,9 +153,12 @@ class Acquisition:
         chunk = markers.pull()
         if not len(chunk.times):
             return False
+        self._note_clocks(self._added[0], markers.connection.added)
         if self._stream_clock() and self._newest_marker == -math.inf:
-            self.windows.begin(float(chunk.times[0]))
+            self._begin_windows(float(chunk.times[0]))
         self.windows.push_markers(chunk.times, chunk.labels)
+        self.journal.markers += len(chunk.times)
+        self.journal.marker_stamp = markers.connection.stamp
         newest = float(np.max(chunk.times, where=np.isfinite(chunk.times), initial=-math.inf))
         self._newest_marker = max(self._newest_marker, newest)
         return True
@@ -150,11 +173,17 @@ class Acquisition:
                 self._drained = True
                 break
             came = True
+            self._note_clocks(self._spikes.connection.added, self._added[1])
             if not self._begun:
                 self._begin(now)
             if len(chunk.times):
                 self._note_arrival(chunk.times)
+                if not self.windows.begun:
+                    finite = np.isfinite(chunk.times)
+                    self._begin_windows(float(np.min(chunk.times, where=finite, initial=math.inf)))
                 self.windows.push_spikes(*chunk)
+            self.journal.spikes += self._spikes.n_pulled
+            self.journal.spike_stamp = self._spikes.connection.stamp
             self._last_arrival = now
         return came
 
@@ -186,11 +215,22 @@ class Acquisition:
         if bins is not None:
             end = self._spikes.last_stamp
             self.windows.snap_to(end, bins.width)
+            self.journal.write(Event.SNAP, self._clock(), end, bins.width)
             # With the first bin that came; the hundredth is for edges that jitter.
             begin = end - (self._spikes.n_pulled + 0.01) * bins.width
         if not self._stream_clock():
-            self.windows.begin(begin)
+            self._begin_windows(begin)
         self._begun = True
+
+    def _begin_windows(self, time: float) -> None:
+        self.windows.begin(time)
+        self.journal.write(Event.BEGIN, self._clock(), time)
+
+    def _note_clocks(self, spikes: float, markers: float) -> None:
+        """Note what is added to stamps, where it is not what was added before."""
+        if (spikes, markers) != self._added:
+            self._added = spikes, markers
+            self.journal.write(Event.CLOCK, self._clock(), spikes, markers)
 
     def _follow_connection(self) -> bool:
         """Note losses of the spike stream; return whether the watermark may move."""
@@ -202,7 +242,9 @@ class Acquisition:
                 # From the last stamp on nothing is certain: the source may have died after it.
                 self._lost_since = max(self.watermark, self._spikes.last_stamp)
         elif is_open and self._lost_since is not None:
-            self.windows.mark_gap(self._lost_since, self._spikes.opened_at)
+            since, until = self._lost_since, self._spikes.opened_at
+            self.windows.mark_gap(since, until)
+            self.journal.write(Event.GAP, self._clock(), since, until)
             self._lost_since = None
         self._was_open = is_open
         return is_open
@@ -210,7 +252,7 @@ class Acquisition:
     def _start_anew(self) -> None:
         """Give what a stream clock had left, and wait for its next beginning."""
         self._advance(max(self._spikes.last_stamp, self._newest_marker))
-        self._hand_over(self.windows.flush())
+        self._flush(Event.ANEW)
         old, self.windows = self.windows, self._new_windows()
         self.windows.count_on(old)
         self.watermark = self._newest_marker = self._spikes.last_stamp = -math.inf
@@ -231,6 +273,15 @@ class Acquisition:
         if watermark > self.watermark:
             self.watermark = watermark
             self._hand_over(self.windows.close(watermark))
+            if self.windows.position != self._position:
+                self._position = self.windows.position
+                self.journal.write(Event.CLOSE, self._clock(), watermark)
+
+    def _flush(self, event: Event) -> None:
+        """Give what is left."""
+        self.journal.write(Event.CLOSE, self._clock(), self.watermark)
+        self.journal.write(event, self._clock())
+        self._hand_over(self.windows.flush())
 
     def _between_bins(self, watermark: float) -> float:
         """Return, for counts, a moment shortly after the end of the last bin before this one.

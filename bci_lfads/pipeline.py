@@ -13,6 +13,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import pylsl
@@ -71,6 +72,18 @@ class RunReport:
     end_to_pushed: Percentiles
 
 
+class RecorderState(Protocol):
+    """What is published of a session's recorder."""
+
+    @property
+    def file(self) -> str:
+        """Name of the file that it writes."""
+
+    @property
+    def problem(self) -> str:
+        """Why it does not record (any more), in words; empty while it does."""
+
+
 @dataclass
 class _Latencies:
     engine: LatencyWindow = field(default_factory=LatencyWindow)
@@ -91,6 +104,8 @@ class Pipeline:
         Where factors go.
     on_window
         Called after each published window, in the publishing thread.
+    recorder
+        Of this session, if it is recorded: its failure is published, and stops nothing.
     """
 
     def __init__(
@@ -103,8 +118,10 @@ class Pipeline:
         outlets: Outlets,
         *,
         on_window: Callable[[Slot], None] | None = None,
+        recorder: RecorderState | None = None,
         clock: Callable[[], float] = pylsl.local_clock,
     ) -> None:
+        self.recorder = recorder
         self.rig, self.model, self.engine = rig, model, engine
         self._spikes, self._markers, self._outlets = spikes, markers, outlets
         self._on_window, self._clock = on_window, clock
@@ -178,6 +195,7 @@ class Pipeline:
             thread.join()
             while (slot := self._slots.get(0.0)) is not None:  # what was closed in the last moment
                 self._process(slot)
+            self._publish_journal()
         except BaseException as error:
             failures.append(("inference", error))
         finally:
@@ -213,8 +231,13 @@ class Pipeline:
             slot = self._slots.get(min(interval, 0.05))
             if slot is not None:
                 self._process(slot)
+            self._publish_journal()
             if self._clock() >= self._next_status:
                 self._publish_status(*self.condition(), trial=None)
+
+    def _publish_journal(self) -> None:
+        for rows, stamps in self._acquisition.journal.read():
+            self._outlets.push_journal(rows, stamps)
 
     def condition(self) -> tuple[str, str]:
         """Return the state and, unless it is ``running``, the reason in words."""
@@ -223,6 +246,8 @@ class Pipeline:
                 return inlet.state, f"{what}: {inlet.reason}"
         if self._counters.engine_errors:
             return "degraded", f"{self._counters.engine_errors} windows failed in the engine"
+        if self.recorder is not None and self.recorder.problem:
+            return "degraded", f"not recorded: {self.recorder.problem}"
         return "running", ""
 
     def _process(self, slot: Slot) -> None:
@@ -296,6 +321,7 @@ class Pipeline:
                 **vars(self._counters),
                 "dropped": self._slots.dropped,
                 "truncated_dropped": self._acquisition.truncated_dropped,
+                "journal_lost": self._acquisition.journal.lost,
                 "trials": {**vars(windows.counters)},
                 "spikes": {**vars(windows.tally)},
                 "inlet": {**vars(self._spikes.counters), "losses": self._spikes.connection.losses},
@@ -305,6 +331,8 @@ class Pipeline:
             "latency_ms": self._latencies.closed_to_pushed.percentiles().milliseconds(),
             "engine_ms": self._latencies.engine.percentiles().milliseconds(),
         }
+        if self.recorder is not None:
+            status["recording"] = {"file": self.recorder.file, "problem": self.recorder.problem}
         if trial is not None:
             status["trial"] = {
                 "trial": trial.trial,

@@ -18,7 +18,7 @@ class FakeSpikes:
         self.source_bins = None
         self.reason, self.time_base = "", "lsl"
         self.counters = DecoderCounters()
-        self.connection = SimpleNamespace(losses=0, correction=0.0)
+        self.connection = SimpleNamespace(losses=0, correction=0.0, added=0.0, stamp=math.nan)
 
     def open(self, timeout, stop):
         return self.state == "open" or not stop.wait(timeout)
@@ -48,6 +48,7 @@ class FakeMarkers:
     def __init__(self) -> None:
         self.waiting: deque[tuple[float, str]] = deque()
         self.state, self.reason = "open", ""
+        self.connection = SimpleNamespace(added=0.0, stamp=math.nan)
 
     def open(self, timeout, stop):
         return self.state == "open" or not stop.wait(timeout)

@@ -50,6 +50,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.trials, self.sliding, self.latency, self.status = [], [], [], []
+        self.journal = []
 
     def push_trial(self, factors, log_rates, stamps, trial):
         self.trials.append((trial, factors.copy(), stamps.copy()))
@@ -59,6 +60,9 @@ class Kept:
 
     def push_latency(self, *moments):
         self.latency.append(moments)
+
+    def push_journal(self, rows, stamps):
+        self.journal.extend(rows.tolist())
 
     def push_status(self, status, when):
         self.status.append(json.loads(json.dumps(status, allow_nan=False)))

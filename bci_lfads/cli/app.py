@@ -45,7 +45,8 @@ def root(
 
 def main() -> None:
     """Run the command line; an error that the user can act on is one message and exit code 1."""
-    from bci_lfads.cli import data, evaluating, loop, models, training  # noqa: F401  (they register their commands)
+    # They register their commands.
+    from bci_lfads.cli import data, evaluating, loop, models, sessions, training  # noqa: F401
 
     try:
         app()

@@ -241,6 +241,21 @@ def record(
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="How long; default: until Ctrl-C.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the streams.")] = 10.0,
+    rig_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--rig",
+            help="Rig file: record all that this rig takes in and gives out.",
+            metavar="RIG",
+        ),
+    ] = None,
+    ordered: Annotated[
+        bool,
+        typer.Option(
+            "--control",
+            help="With --rig: end with standard input, and print a line once all is recorded.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
     json: _Json = False,
 ) -> None:
@@ -248,6 +263,13 @@ def record(
     from bci_lfads.recordings.record import record as record_streams
 
     check_output(output)
+    if rig_file is not None:
+        if stream:
+            raise RecordingError("give either --rig or --stream: a rig's streams are known")
+        lasted = _record_rig(output, rig_file, seconds, ordered=ordered, overwrite=overwrite)
+        if json:
+            as_json({"output": str(output), "seconds": round(lasted, 3)})
+        return
     with progress("recording, seconds", seconds) as advance, until_interrupted() as stop:
         lasted = record_streams(
             output, streams=stream or None, seconds=seconds, stop=stop.is_set, timeout=timeout,
@@ -257,6 +279,35 @@ def record(
         as_json({"output": str(output), "seconds": round(lasted, 3)})
     else:
         typer.echo(f"{output}: {lasted:.1f} s")
+
+
+def _record_rig(
+    output: Path, rig_file: Path, seconds: float | None, *, ordered: bool, overwrite: bool
+) -> float:
+    import threading
+
+    from bci_lfads.cli.interrupt import until_end_of_input
+    from bci_lfads.recordings.session import SessionRecorder
+    from bci_lfads.rig import load_rig
+
+    recorder = SessionRecorder(load_rig(rig_file), output, overwrite=overwrite)
+    lasted = 0.0
+
+    def complete() -> None:
+        if ordered:
+            as_line({"recording": recorder.names})
+
+    with progress("recording, seconds", seconds) as advance, until_interrupted(seconds) as stop:
+        if ordered:
+            threading.Thread(target=until_end_of_input, args=(stop,), daemon=True).start()
+
+        def on_progress(done: float) -> None:
+            nonlocal lasted
+            lasted = done
+            advance(done)
+
+        recorder.run(stop.wait, complete, on_progress)
+    return lasted
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,3 +42,10 @@ def until_interrupted(
             timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def until_end_of_input(stop: threading.Event) -> None:
+    """Wait for standard input to end, as it does with the process that holds its other side."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    stop.set()

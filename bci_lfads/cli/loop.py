@@ -17,6 +17,8 @@ from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress, table
 from bci_lfads.errors import BciLfadsError
+from bci_lfads.recordings.recorder_process import RecorderProcess
+from bci_lfads.recordings.session import check_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +101,13 @@ def run(
     gui: Annotated[
         bool, typer.Option("--gui", help="Open the live window too, in a process of its own.")
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Record all that comes in and goes out (.xdf), for `verify`."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace the file to record to if it exists.")
+    ] = False,
     json: _Json = False,
 ) -> None:
     """Run a rig: spikes on LSL in, factors on LSL out, until Ctrl-C."""
@@ -106,13 +115,24 @@ def run(
     from bci_lfads.rig import load_rig, with_engine
 
     rig = load_rig(rig_file)
+    if record is not None:
+        check_output(record)
+        check_session(record, overwrite)
     pipeline = open_pipeline(rig if engine is None else with_engine(rig, engine))
+    recorder = None if record is None else RecorderProcess(rig_file, record, overwrite=overwrite)
+    unrecorded = ""
     try:
         if gui:
             _open_window(rig_file)
         with until_interrupted(seconds) as stop:
+            if recorder is not None:
+                # Before the loop takes its first spike: only what is recorded can be verified.
+                pipeline.recorder = recorder
+                recorder.wait_until_complete(timeout, stop.is_set)
             report = pipeline.run(stop, connect_timeout=timeout)
     finally:
+        if recorder is not None:
+            unrecorded = recorder.end()
         pipeline.close()
     latencies = {
         "stamp_to_arrival_ms": report.arrival.milliseconds(),
@@ -121,7 +141,8 @@ def run(
         "end_to_pushed_ms": report.end_to_pushed.milliseconds(),
     }
     if json:
-        as_json({"status": report.status, **latencies})
+        recording = None if record is None else {"file": str(record), "problem": unrecorded}
+        as_json({"status": report.status, "recording": recording, **latencies})
         return
     counters: Any = report.status["counters"]
     facts(
@@ -133,6 +154,7 @@ def run(
             "windows": _counted(counters["trials"]),
             "spikes": _counted(counters["spikes"]),
             "source lost": counters["inlet"]["losses"],
+            **({} if record is None else {"recorded": unrecorded or str(record)}),
             **{name.replace("_", " "): v for name, v in latencies.items()},
         },
     )

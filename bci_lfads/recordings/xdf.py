@@ -60,7 +60,7 @@ def read_xdf(
     overview = inspect_xdf(path)
     source = str(path)
     roles = assign(overview.streams, source, spikes, markers)
-    loaded = _load(path, overview)
+    loaded = load_streams(path, overview)
     headers = overview.streams
     streams = {n: _Loaded(headers[n], *loaded[n], source=source) for n in headers}
 
@@ -115,7 +115,23 @@ class _Loaded:
         )
 
 
-def _load(path: Path, overview: XdfOverview) -> dict[int, tuple[NDArray[np.float64], Any]]:
+def load_streams(
+    path: Path, overview: XdfOverview, *, synchronise: bool = True
+) -> dict[int, tuple[NDArray[np.float64], Any]]:
+    """Read the stamps and samples of all streams, in the order of arrival, by stream number.
+
+    Parameters
+    ----------
+    path, overview
+        The file, and what was found in it.
+    synchronise
+        Whether stamps are moved to the recorder's clock; else they are as the sources gave them.
+
+    Raises
+    ------
+    RecordingError
+        If pyxdf has no answer for the file.
+    """
     import pyxdf
 
     if overview.cut_off:
@@ -126,7 +142,9 @@ def _load(path: Path, overview: XdfOverview) -> dict[int, tuple[NDArray[np.float
     try:
         with path.open("rb") as file, _quiet():
             whole = io.BytesIO(file.read(overview.whole)) if overview.cut_off else file
-            streams, _ = pyxdf.load_xdf(whole, dejitter_timestamps=False)
+            streams, _ = pyxdf.load_xdf(
+                whole, synchronize_clocks=synchronise, dejitter_timestamps=False
+            )
         return {
             s["info"]["stream_id"]: (np.asarray(s["time_stamps"], np.float64), s["time_series"])
             for s in streams

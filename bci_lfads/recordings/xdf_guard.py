@@ -32,7 +32,7 @@ _NAMES = dict(
 _VALUE_BYTES = {
     "int8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "double64": 8,
 }  # fmt: skip
-_SIGNATURE = bytes.fromhex("43a546dccbf5410fb30ed5467383cbe4")  # of a Boundary chunk
+SIGNATURE = bytes.fromhex("43a546dccbf5410fb30ed5467383cbe4")  # of a Boundary chunk
 _MOST_XML = 1 << 24
 _MOST_CHANNELS = 1 << 16
 _MOST_OFFSETS = 200_000  # eleven days at one in 5 s
@@ -167,9 +167,9 @@ def _must_be_end_of_file(file: BinaryIO) -> None:
     """
     overlap = b""
     while block := file.read(1 << 20):
-        if _SIGNATURE in overlap + block:
+        if SIGNATURE in overlap + block:
             raise _BadChunkError("it is longer than the file, and yet further chunks follow")
-        overlap = block[-len(_SIGNATURE) :]
+        overlap = block[-len(SIGNATURE) :]
 
 
 def _check_chunk(tag: int, chunk: bytes, streams: dict[int, StreamHeader]) -> None:

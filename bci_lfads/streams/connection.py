@@ -85,6 +85,10 @@ class Connection:
         """LSL time from which on samples are received."""
         self.correction = 0.0
         """Seconds that are added to stamps."""
+        self.added = 0.0
+        """Seconds that were added to the stamps of the last samples pulled."""
+        self.stamp = math.nan
+        """Of the last sample pulled, as it came."""
 
     def open(self, timeout: float, stop: threading.Event | None = None) -> bool:
         """Wait until the stream is connected; return whether it is, or `stop` was set before.
@@ -154,6 +158,7 @@ class Connection:
         now = self._clock()
         if len(stamps):
             self._last_sample = now
+            self.stamp, self.added = float(stamps[-1]), self.correction
             if self.correction:
                 stamps += self.correction
         if now >= self._next_check:

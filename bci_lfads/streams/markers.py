@@ -53,7 +53,7 @@ class MarkerInlet:
         samples, stamps = self.connection.pull(_MOST)
         if not len(stamps):
             return NO_MARKERS
-        return MarkerChunk(np.asarray(stamps, np.float64), tuple(_label(s[0]) for s in samples))
+        return MarkerChunk(np.asarray(stamps, np.float64), tuple(label(s[0]) for s in samples))
 
     def close(self) -> None:
         """Disconnect."""
@@ -68,7 +68,8 @@ def _accept(header: Header) -> None:
         )
 
 
-def _label(value: Any) -> str:
+def label(value: Any) -> str:
+    """Return the label of a sample: text as it is, a whole number without its point."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip()
     return str(int(value)) if float(value).is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""The five streams that a run publishes; docs/lsl.md is their contract."""
+"""The six streams that a run publishes; docs/lsl.md is their contract."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pylsl
 from numpy.typing import NDArray
 
+from bci_lfads.journal import CHANNELS as JOURNAL_CHANNELS
 from bci_lfads.streams.metadata import Desc, stream_info
 
 LATENCY_CHANNELS = ("last_spike", "window_closed", "submitted", "done", "pushed")
@@ -19,6 +20,7 @@ LATENCY_CHANNELS = ("last_spike", "window_closed", "submitted", "done", "pushed"
 _SECONDS = 60  # of a sliding window
 _TRIALS = 1000
 _MESSAGES = 1000  # on Status
+_ROWS = 1 << 16  # of the journal
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class OutletSettings:
 
 
 class Outlets:
-    """Publishes factors, rates, status and latency.
+    """Publishes factors, rates, status, latency and the journal.
 
     Trials go to ``<rig> TrialFactors`` at rate 0, all bins of a trial in one push; a sliding
     window to ``<rig> Factors`` at one sample a bin. All stamps are explicit, those of factors and
@@ -114,6 +116,9 @@ class Outlets:
         self._latency = _outlet(
             s, "Latency", "Metrics", labels=LATENCY_CHANNELS, units="s", form="double64",
             kept=s.windows_kept, reference="end",
+        )  # fmt: skip
+        self._journal = _outlet(
+            s, "Journal", "Journal", labels=JOURNAL_CHANNELS, form="double64", kept=_ROWS,
         )  # fmt: skip
         n_where = len(where)
         self._factor_rows = np.zeros((s.n_bins, s.n_factors + n_where), np.float32)
@@ -197,9 +202,13 @@ class Outlets:
         """
         self._latency.push_sample((last_spike, closed, submitted, done, pushed), stamp)
 
+    def push_journal(self, rows: NDArray[np.float64], stamps: NDArray[np.float64]) -> None:
+        """Publish rows of the acquisition's journal, ``(n, len(CHANNELS))``, and when."""
+        self._journal.push_chunk(rows, stamps.tolist())
+
     def close(self) -> None:
         """Withdraw the streams."""
-        del self._factors, self._rates, self._status, self._latency
+        del self._factors, self._rates, self._status, self._latency, self._journal
 
 
 def _as_json(value: object) -> str:

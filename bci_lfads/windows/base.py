@@ -195,6 +195,19 @@ class Windows(ABC):
     def next_end(self) -> float:
         """The watermark at which a window falls due, as far as that is known; else infinity."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is known from when on spikes are received."""
+        return self._coverage.begin is not None
+
+    @property
+    @abstractmethod
+    def position(self) -> int:
+        """A number that changes when the watermark closes a bin or window, or applies a marker.
+
+        Between two changes it makes no difference to the windows when exactly spikes came.
+        """
+
     def begin(self, time: float) -> None:
         """Say from when on the source's spikes are received; the first call counts.
 

@@ -83,6 +83,11 @@ class SlidingWindows(Windows):
         return 0.5 * self._max_backlog * self.hop * self.grid.width
 
     @property
+    def position(self) -> int:
+        """The first bin that is still open."""
+        return self._bin
+
+    @property
     def next_end(self) -> float:
         """The right edge of the next window; infinity before the beginning."""
         return math.inf if self._first is None else self.grid.edge(self._next_stop(self._first))

@@ -107,6 +107,7 @@ class TrialWindows(Windows):
         self._markers: list[tuple[float, int, int, str]] = []  # stamp, role, arrival, label
         self._arrivals = 0
         self._seen: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
+        self._steps = 0
         self._waiting: _Trial | None = None
         self._open: list[_Open] = []  # in the order of alignment
         self._free = deque(
@@ -125,6 +126,11 @@ class TrialWindows(Windows):
     def max_step(self) -> float:
         """No bound: trials are never left out."""
         return math.inf
+
+    @property
+    def position(self) -> int:
+        """Markers that were applied, and windows closed."""
+        return self._steps
 
     @property
     def next_end(self) -> float:
@@ -206,10 +212,12 @@ class TrialWindows(Windows):
             if marker is not None and not marker[0] < until:
                 marker = None
             if slot is not None and slot.stop <= (until if marker is None else marker[0]):
+                self._steps += 1
                 window = self._closed(slot)
                 if window is not None:
                     yield window
             elif marker is not None:
+                self._steps += 1
                 del self._markers[0]
                 self._apply(*marker)
             else:

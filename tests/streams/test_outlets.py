@@ -11,6 +11,7 @@ from pylsl.util import LostError
 from served import until
 
 from bci_lfads.headers import parse_header
+from bci_lfads.journal import CHANNELS as JOURNAL_CHANNELS
 from bci_lfads.streams.outlets import LATENCY_CHANNELS, Outlets, OutletSettings
 
 N_BINS, N_FACTORS, UNITS = 7, 3, ("u1", "ch2/0", "Ünit <3>", "u4")
@@ -121,17 +122,20 @@ WHERE = ("trial", "bin")
             "Rates": ("FiringRates", 0.0, "float32", UNITS + WHERE, "centre"),
             "Status": ("Markers", 0.0, "string", ("status",), ""),
             "Latency": ("Metrics", 0.0, "double64", LATENCY_CHANNELS, "end"),
+            "Journal": ("Journal", 0.0, "double64", JOURNAL_CHANNELS, ""),
         }),
         (3, True, {
             "Factors": ("LatentFactors", 1 / 0.003, "float32", FACTORS, "centre"),
             "Rates": ("FiringRates", 1 / 0.003, "float32", UNITS, "centre"),
             "Status": ("Markers", 0.0, "string", ("status",), ""),
             "Latency": ("Metrics", 0.0, "double64", LATENCY_CHANNELS, "end"),
+            "Journal": ("Journal", 0.0, "double64", JOURNAL_CHANNELS, ""),
         }),
         (1, False, {
             "Factors": ("LatentFactors", 1 / 0.003, "float32", FACTORS, "centre"),
             "Status": ("Markers", 0.0, "string", ("status",), ""),
             "Latency": ("Metrics", 0.0, "double64", LATENCY_CHANNELS, "end"),
+            "Journal": ("Journal", 0.0, "double64", JOURNAL_CHANNELS, ""),
         }),
     ],
 )  # fmt: skip
@@ -177,7 +181,7 @@ def test_streams_are_those_of_the_mode_and_say_what_they_are(unique, hop, rates,
 def test_trials_arrive_to_the_bit(unique):
     """Values, stamps and order, though trials overlap, lie apart, and the arrays are used again."""
     outlets = Outlets(settings(unique, rates=True))
-    consumer = Consumer(unique, 4)
+    consumer = Consumer(unique, 5)
     trials = [window(k) for k in range(5)]
     trials[1][2][:] = trials[0][2] + 0.012  # overlaps the one before
     trials[2][0][0] = (0.0, -0.0, np.float32(1e-42))
@@ -205,7 +209,7 @@ def test_trials_arrive_to_the_bit(unique):
 @pytest.mark.parametrize("hop", [1, 3])
 def test_a_sliding_window_publishes_one_sample_a_bin(unique, hop):
     outlets = Outlets(settings(unique, hop=hop, rates=True))
-    consumer = Consumer(unique, 4)
+    consumer = Consumer(unique, 5)
     factors, log_rates, stamps = window(0, 8 * hop)
     for first in range(0, 8 * hop, hop):
         new = slice(first, first + hop)
@@ -220,7 +224,7 @@ def test_a_sliding_window_publishes_one_sample_a_bin(unique, hop):
 @pytest.mark.lsl
 def test_factors_go_out_without_rates_and_rates_that_overflow_are_infinite(unique):
     outlets = Outlets(settings(unique, rates=True))
-    consumer = Consumer(unique, 4)
+    consumer = Consumer(unique, 5)
     factors, log_rates, stamps = window(0)
     outlets.push_trial(factors, None, stamps, 0)
     with warnings.catch_warnings():
@@ -236,7 +240,7 @@ def test_factors_go_out_without_rates_and_rates_that_overflow_are_infinite(uniqu
 @pytest.mark.lsl
 def test_status_is_compact_json_whatever_the_numbers(unique):
     outlets = Outlets(settings(unique))
-    consumer = Consumer(unique, 3)
+    consumer = Consumer(unique, 4)
     plain = {"state": "running", "reason": "", "counters": {"late": 3}, "latency_ms": None}
     odd = {
         "state": "Ü\n\0'<\ud800", "correction": math.nan, "watermark": -math.inf,
@@ -259,7 +263,7 @@ def test_status_is_compact_json_whatever_the_numbers(unique):
 @pytest.mark.lsl
 def test_latencies_arrive_to_the_bit_also_where_there_was_no_spike(unique):
     outlets = Outlets(settings(unique))
-    consumer = Consumer(unique, 3)
+    consumer = Consumer(unique, 4)
     moments = 1e5 + np.random.default_rng(0).random((4, 6))
     moments[2, 1] = math.nan
     for row in moments.tolist():
@@ -273,10 +277,10 @@ def test_latencies_arrive_to_the_bit_also_where_there_was_no_spike(unique):
 @pytest.mark.lsl
 def test_streams_go_when_closed_and_come_back_as_the_same(unique):
     outlets = Outlets(settings(unique))
-    before = {info.source_id() for info in found(unique, 3).values()}
-    consumer = Consumer(unique, 3)
+    before = {info.source_id() for info in found(unique, 4).values()}
+    consumer = Consumer(unique, 4)
     outlets.close()
     until(lambda: consumer.lost("Latency"))
     outlets = Outlets(settings(unique))
-    assert {info.source_id() for info in found(unique, 3).values()} == before
+    assert {info.source_id() for info in found(unique, 4).values()} == before
     outlets.close()

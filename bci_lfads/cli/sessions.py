@@ -1,0 +1,57 @@
+"""Commands for recorded sessions: verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bci_lfads.cli.app import app
+from bci_lfads.cli.show import as_json, in_words, progress, table
+from bci_lfads.errors import BciLfadsError
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def verify(
+    session: Annotated[Path, typer.Argument(help="Recorded session (.xdf).", metavar="SESSION")],
+    model_file: Annotated[
+        Path | None, typer.Option("--model", help="Model file that ran.", metavar="MODEL")
+    ] = None,
+    rig_file: Annotated[
+        Path | None, typer.Option("--rig", help="Rig file, for its model.", metavar="RIG")
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Prove that a recorded session's factors are those of its spikes, to the bit."""
+    from bci_lfads.models.model import Model
+    from bci_lfads.rig import load_rig
+    from bci_lfads.verification import load_runs
+    from bci_lfads.verification import verify as verify_run
+    from bci_lfads.verification.verify import in_order
+
+    runs = load_runs(session)
+    if model_file is None and rig_file is not None:
+        model_file = load_rig(rig_file).model
+    if model_file is None:
+        beside = session.parent / runs[0].about.rig.model.name
+        if not beside.is_file():
+            raise BciLfadsError(
+                f"{session} was made with the model '{beside.name}'; give it with --model, or the "
+                f"rig file with --rig"
+            )
+        model_file = beside
+    model = Model.load(model_file)
+    results = []
+    for run in runs:
+        with progress("windows", None) as advance:
+            results.append(verify_run(run, model, on_window=advance))
+    if json:
+        as_json({"proven": all(r.proven for r in results), "runs": [r.as_dict() for r in results]})
+    else:
+        for result in results:
+            rows = [(name, in_words(value)) for name, value in in_order(result)]
+            table(f"rig '{result.rig}' in {session.name}", ("", ""), rows)
+    raise typer.Exit(int(not all(r.proven for r in results)))

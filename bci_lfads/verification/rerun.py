@@ -1,0 +1,211 @@
+"""A run's input, put through the same windows again in the steps that its journal tells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci_lfads.errors import StreamError
+from bci_lfads.journal import CHANNELS, Event
+from bci_lfads.models.model import Model
+from bci_lfads.pipeline import lookback, make_windows
+from bci_lfads.rig import Rig, TrialSettings
+from bci_lfads.streams.decoders import Decoder, DecoderCounters, make_decoder
+from bci_lfads.streams.markers import label
+from bci_lfads.verification.align import Aligned, align
+from bci_lfads.verification.session import RawStream, RecordedRun
+from bci_lfads.windows import Window, Windows
+
+_COLUMN = {name: k for k, name in enumerate(CHANNELS)}
+_NEVER = np.iinfo(np.int64).max
+
+
+class AllSpikes(NamedTuple):
+    """Every recorded spike of the model's units, taken by the loop or not, by ascending stamp.
+
+    Attributes
+    ----------
+    times, units, counts
+        As of `SpikeChunk`.
+    row
+        Row of the journal by which the loop had taken it; the largest int64 where it never did.
+    """
+
+    times: NDArray[np.float64]
+    units: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    row: NDArray[np.int64]
+
+
+@dataclass
+class _Input:
+    """The recorded streams of one kind, one after the other, and where the journal has them."""
+
+    streams: tuple[RawStream, ...]
+    stamps: NDArray[np.float64]
+    firsts: NDArray[np.int64]
+    places: Aligned
+    added: NDArray[np.float64]
+    row: NDArray[np.int64]
+
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, slice, NDArray[np.float64]]]:
+        """Yield which stream, which of its samples, and their stamps on the loop's clock."""
+        for k in range(len(self.streams)):
+            a, b = max(start, int(self.firsts[k])), min(stop, int(self.firsts[k + 1]))
+            if a < b:
+                inside = slice(a - int(self.firsts[k]), b - int(self.firsts[k]))
+                yield k, inside, self.stamps[a:b] + self.added[a:b]
+
+    @property
+    def n_untaken(self) -> int:
+        """Recorded samples between the first and the last taken that the loop did not take."""
+        taken = np.flatnonzero(self.row != _NEVER)
+        return 0 if not len(taken) else int(taken[-1] - taken[0] + 1 - len(taken))
+
+
+class Rerun:
+    """The same windows again.
+
+    Parameters
+    ----------
+    run
+        As recorded.
+    rig
+        Its settings.
+    model
+        Its model.
+    """
+
+    def __init__(self, run: RecordedRun, rig: Rig, model: Model) -> None:
+        self._rig, self._model = rig, model
+        self.rows = np.asarray(run.journal.values, np.float64)
+        self.spikes = self._input(run.spikes, "spikes", "spike_stamp", "a")
+        self.markers = self._input(run.markers, "markers", "marker_stamp", "b")
+        self._decoder_counters = DecoderCounters()
+        self._decoders = [self._decoder(stream) for stream in run.spikes]
+        self.lost = self.spikes.places.lost + self.markers.places.lost
+        """Of each row: samples that the recording lacks."""
+        self.row = -1
+        """Of the journal, that was done last."""
+        self.windows = self._new_windows()
+
+    def __iter__(self) -> Iterator[Window]:
+        """Yield the windows, each valid until the next one."""
+        for self.row in range(len(self.rows)):
+            self._push_spikes(self.spikes.places.start[self.row], self.spikes.places.stop[self.row])
+            self._push_markers(
+                self.markers.places.start[self.row], self.markers.places.stop[self.row]
+            )
+            event, a, b = (self.rows[self.row, _COLUMN[c]] for c in ("event", "a", "b"))
+            yield from self._do(Event(int(event)), float(a), float(b))
+
+    def all_spikes(self) -> AllSpikes:
+        """Return what the source sent, as far as it was recorded."""
+        chunks = []
+        n = len(self.spikes.stamps)
+        for k, inside, stamps in self.spikes.pieces(0, n):
+            decoder = self._decoders[k]
+            if decoder is None:
+                continue
+            first = int(self.spikes.firsts[k]) + inside.start
+            values = self.spikes.streams[k].values
+            for i in range(inside.start, inside.stop, _STEP):
+                part = slice(i, min(i + _STEP, inside.stop))
+                at = i - inside.start
+                chunk = decoder.decode(values[part], stamps[at : at + part.stop - part.start])
+                rows = self.spikes.row[first + at : first + at + part.stop - part.start]
+                chunks.append((*chunk, _rows_of(decoder, values[part], rows)))
+        parts = [np.concatenate(p) for p in zip(*chunks, strict=True)] if chunks else _NOTHING
+        times, units, counts, row = parts
+        good = np.isfinite(times) & (units >= 0)
+        order = np.flatnonzero(good)[np.argsort(times[good], kind="stable")]
+        return AllSpikes(times[order], units[order], counts[order], row[order])
+
+    def corrections(self) -> NDArray[np.float64]:
+        """Return what was added to spikes' stamps, each time that it changed; seconds."""
+        changes = self.rows[:, _COLUMN["event"]] == Event.CLOCK
+        return self.rows[changes, _COLUMN["a"]]
+
+    def gaps(self) -> list[tuple[float, float]]:
+        """Return from when until when the source of spikes was away."""
+        rows = self.rows[self.rows[:, _COLUMN["event"]] == Event.GAP]
+        return [(float(r[_COLUMN["a"]]), float(r[_COLUMN["b"]])) for r in rows]
+
+    def _do(self, event: Event, a: float, b: float) -> Iterator[Window]:
+        windows = self.windows
+        if event is Event.CLOSE:
+            yield from windows.close(a)
+        elif event is Event.BEGIN:
+            windows.begin(a)
+        elif event is Event.SNAP:
+            windows.snap_to(a, b)
+        elif event is Event.GAP:
+            windows.mark_gap(a, b)
+        elif event in (Event.ANEW, Event.FLUSH):
+            yield from windows.flush()
+            if event is Event.ANEW:
+                self.windows = self._new_windows()
+                self.windows.count_on(windows)
+
+    def _push_spikes(self, start: int, stop: int) -> None:
+        for k, inside, stamps in self.spikes.pieces(int(start), int(stop)):
+            decoder = self._decoders[k]
+            if decoder is not None:
+                chunk = decoder.decode(self.spikes.streams[k].values[inside], stamps)
+                if len(chunk.times):
+                    self.windows.push_spikes(*chunk)
+
+    def _push_markers(self, start: int, stop: int) -> None:
+        for k, inside, stamps in self.markers.pieces(int(start), int(stop)):
+            values = self.markers.streams[k].values[inside]
+            self.windows.push_markers(stamps, [label(row[0]) for row in values])
+
+    def _input(self, streams: tuple[RawStream, ...], count: str, stamp: str, add: str) -> _Input:
+        stamps = np.concatenate([np.empty(0), *(s.stamps for s in streams)])
+        firsts = np.cumsum([0, *(len(s.stamps) for s in streams)])
+        taken = self.rows[:, _COLUMN[count]].astype(np.int64)
+        places = align(stamps, taken, self.rows[:, _COLUMN[stamp]])
+        added, row = np.zeros(len(stamps)), np.full(len(stamps), _NEVER)
+        correction, known = 0.0, 0
+        for i, (a, b) in enumerate(zip(places.start, places.stop, strict=True)):
+            added[known:b], known = correction, max(known, int(b))
+            row[a:b] = i
+            if self.rows[i, _COLUMN["event"]] == Event.CLOCK:
+                correction = float(self.rows[i, _COLUMN[add]])
+        added[known:] = correction
+        return _Input(streams, stamps, firsts, places, added, row)
+
+    def _decoder(self, stream: RawStream) -> Decoder | None:
+        asked = self._rig.input.spikes
+        try:
+            return make_decoder(
+                stream.header, self._model.unit_labels, self._rig.input.units,
+                bin_width=self._model.bin_width, form=asked.format, declared=asked.declared_unit,
+                reference=asked.timestamp_reference, counters=self._decoder_counters,
+            )[0]  # fmt: skip
+        except StreamError:
+            return None  # the loop refused it, too
+
+    def _new_windows(self) -> Windows:
+        window, capacity = self._rig.window, 1
+        if isinstance(window, TrialSettings):
+            most = self._rig.input.spikes.max_rate
+            capacity = math.ceil(most * lookback(window, self._model))
+        return make_windows(window, self._model, capacity)
+
+
+_STEP = 4096
+_NOTHING = [np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64)]
+
+
+def _rows_of(
+    decoder: Decoder, values: NDArray[np.generic], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the journal's row of each decoded entry, by giving samples their place as a stamp."""
+    places = decoder.decode(values, np.arange(len(rows), dtype=np.float64)).times
+    return rows[np.rint(places).astype(np.int64).clip(0, len(rows) - 1)]

@@ -1,0 +1,398 @@
+"""Published factors against those of the recorded spikes, and the reason for every difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci_lfads.binning import BinGrid
+from bci_lfads.engines import open_engine
+from bci_lfads.engines.base import Engine, Latents
+from bci_lfads.errors import ModelError
+from bci_lfads.models.model import Model
+from bci_lfads.rig import Rig, TrialSettings
+from bci_lfads.verification.rerun import AllSpikes, Rerun
+from bci_lfads.verification.session import RecordedRun
+from bci_lfads.windows import Window
+
+_BATCH = 128
+_LISTED = 20  # windows named in a report, for each reason
+_ALWAYS = ("received", "outside", "unknown", "invalid", "ahead", "saturated")
+# Of trials these depend on when exactly spikes came, within a step of the journal.
+_SLIDING = ("kept", "late", "unordered", "overwritten")
+
+
+@dataclass
+class Verification:
+    """What came of a verification.
+
+    Attributes
+    ----------
+    rig, model_hash
+        What ran.
+    published
+        Windows whose factors were published.
+    equal
+        Of those, equal to the bit to the factors of the recorded spikes.
+    not_published
+        Windows that were closed and not published, by reason.
+    incomplete
+        Windows whose counts differ from those of all recorded spikes, by reason: how many spikes
+        of how many windows. The published factors are those of the counts that the loop had.
+    facts
+        Further numbers: gaps, clock corrections, misses.
+    problems
+        What no published counter explains, each in words.
+    windows
+        Of the differences, the first of each reason: trial or start, and how many spikes.
+    """
+
+    rig: str
+    model_hash: str
+    published: int = 0
+    equal: int = 0
+    not_published: Counter[str] = field(default_factory=Counter)
+    incomplete: dict[str, dict[str, int]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def proven(self) -> bool:
+        """Whether everything is equal, or explained by what was published."""
+        return not self.problems and self.published > 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return {"proven": self.proven, **vars(self), "not_published": dict(self.not_published)}
+
+
+@dataclass
+class _Closed:
+    """What is kept of a window until its batch is inferred."""
+
+    trial: int
+    start: float
+    end: float
+    truncated: bool
+    certain: bool
+
+
+def verify(
+    run: RecordedRun, model: Model, *, on_window: Callable[[int], None] | None = None
+) -> Verification:
+    """Recompute a run's factors from its recorded spikes and compare.
+
+    Parameters
+    ----------
+    run
+        As recorded.
+    model
+        The model that ran.
+    on_window
+        Called with the number of windows done.
+
+    Raises
+    ------
+    ModelError
+        If it is another model than the one that ran.
+    """
+    about = run.about
+    if model.hash != about.model_hash:
+        raise ModelError(
+            f"the run used model {about.model_hash[:12]}…, this is {model.hash[:12]}…; give the "
+            f"file that the run used (it was called {about.rig.model.name})"
+        )
+    result = Verification(about.rig.name, model.hash)
+    if about.rig.engine == "torch":
+        result.facts["engine"] = "torch: floats depend on its version and threads"
+    # A card computes the same integers as the native engine, so no card is needed here.
+    name = "torch" if about.rig.engine == "torch" else "native"
+    rerun = Rerun(run, about.rig, model)
+    with open_engine(name, model) as engine:
+        _Comparison(run, rerun, model, engine, result).run(on_window)
+    return result
+
+
+class _Comparison:
+    def __init__(
+        self, run: RecordedRun, rerun: Rerun, model: Model, engine: Engine, result: Verification
+    ) -> None:
+        self._run, self._rerun, self._model, self._engine = run, rerun, model, engine
+        self._rig: Rig = run.about.rig
+        self._hop = run.about.hop
+        self._result = result
+        self._published = _Published(run, model)
+        self._all = rerun.all_spikes()
+        self._expected = _Expected(self._all, model)
+        spec = model.spec
+        self._centres = (np.arange(spec.n_bins_out) + 0.5) * model.bin_width
+        self._counts = np.zeros((_BATCH, spec.n_bins, spec.n_units), np.uint8)
+        self._batch: list[_Closed] = []
+        self._missing: list[_Closed] = []
+        self._done = 0
+
+    def run(self, on_window: Callable[[int], None] | None) -> None:
+        keeps = getattr(self._rig.window, "truncated", "drop") == "publish"
+        doubtful = np.inf  # end of what recorded samples cannot vouch for
+        for window in self._rerun:
+            if self._rerun.lost[: self._rerun.row + 1].any():
+                doubtful = min(doubtful, self._lost_since())
+            closed = _Closed(
+                window.trial, window.start, window.stop, window.truncated, window.stop <= doubtful
+            )
+            if window.truncated and not keeps:
+                self._result.not_published["truncated, and the rig drops those"] += 1
+                continue
+            self._compare_counts(window, closed)
+            self._counts[len(self._batch)] = window.counts
+            self._batch.append(closed)
+            if len(self._batch) == _BATCH:
+                self._infer()
+                if on_window is not None:
+                    on_window(self._done)
+        self._infer()
+        if on_window is not None:
+            on_window(self._done)
+        self._conclude()
+
+    def _lost_since(self) -> float:
+        row = int(np.flatnonzero(self._rerun.lost)[0])
+        stamps = self._rerun.rows[:, 2]  # of the newest spike
+        return float(stamps[row - 1]) if row else -np.inf
+
+    def _compare_counts(self, window: Window, closed: _Closed) -> None:
+        """Note spikes that were recorded and are not in the window, and why."""
+        expected, rows = self._expected.of(window)
+        missing = int(expected.astype(np.int64).sum() - window.counts.astype(np.int64).sum())
+        if (expected == window.counts).all() or not closed.certain:
+            return
+        never = int(np.count_nonzero(rows == np.iinfo(np.int64).max))
+        for reason, n in (
+            ("sent while the loop was not connected", never),
+            (f"late: came more than the hold-off ({self._rig.binning.hold_off:g} s) after their "
+             "bin, when it was closed", missing - never),
+        ):  # fmt: skip
+            if n:
+                counted = self._result.incomplete.setdefault(reason, {"spikes": 0, "windows": 0})
+                counted["spikes"] += n
+                counted["windows"] += 1
+                self._list(closed, reason, n)
+
+    def _infer(self) -> None:
+        n = len(self._batch)
+        if not n:
+            return
+        latents = self._engine.infer_batch(self._counts[:n], log_rates=self._run.rates is not None)
+        for k, closed in enumerate(self._batch):
+            rates = None if latents.log_rates is None else latents.log_rates[k]
+            self._check(closed, Latents(latents.factors[k], rates))
+        self._done += n
+        self._batch.clear()
+
+    def _check(self, closed: _Closed, latents: Latents) -> None:
+        new = slice(None) if self._hop is None else slice(len(self._centres) - self._hop, None)
+        stamps = self._centres[new] + closed.start
+        found = self._published.take(closed.trial, stamps)
+        if found is None:
+            self._missing.append(closed)
+            return
+        self._result.published += 1
+        factors, rates, at = found
+        same = np.array_equal(factors, latents.factors[new]) and np.array_equal(at, stamps)
+        if same and rates is not None and latents.log_rates is not None:
+            with np.errstate(over="ignore"):
+                same = np.array_equal(rates, np.exp(latents.log_rates[new]))
+        if same:
+            self._result.equal += 1
+            return
+        self._list(closed, "published factors differ", int((factors != latents.factors[new]).sum()))
+        if closed.certain:
+            self._problem(
+                "window(s) whose published factors are not those of the recorded spikes", closed
+            )
+        else:
+            self._problem("window(s) of whose input the recording lacks samples", closed)
+
+    def _problem(self, what: str, closed: _Closed) -> None:
+        where = f"trial {closed.trial}" if self._hop is None else f"the one at {closed.start:.3f} s"
+        for k, text in enumerate(self._result.problems):
+            if what in text:
+                n = int(text.split(" ", 1)[0]) + 1
+                self._result.problems[k] = f"{n} {text.split(' ', 1)[1]}"
+                return
+        self._result.problems.append(f"1 {what}; the first is {where}")
+
+    def _list(self, closed: _Closed, reason: str, n: int) -> None:
+        if sum(w["reason"] == reason for w in self._result.windows) < _LISTED:
+            self._result.windows.append(
+                {"trial": closed.trial, "start": closed.start, "reason": reason, "n": n}
+            )
+
+    def _conclude(self) -> None:
+        result, status = self._result, (self._run.status or ({},))[-1]
+        counters: Mapping[str, Any] = status.get("counters", {})
+        self._explain_missing(counters)
+        rest = self._published.rest()
+        if rest:
+            result.problems.append(
+                f"{rest} published samples belong to no window that the journal closes"
+            )
+        lost = int(self._rerun.lost.sum())
+        if lost:
+            result.problems.append(
+                f"{lost} samples that the loop took are not in the recording: it began later than "
+                "the loop, or fell behind"
+            )
+        if counters.get("journal_lost"):
+            result.problems.append(f"{counters['journal_lost']} rows of the journal are missing")
+        if self._run.stopped and not lost:
+            self._compare_counters(counters)
+        gaps = self._rerun.gaps()
+        added = 1e3 * self._rerun.corrections()
+        result.facts |= {
+            "ended": "in good order" if self._run.stopped else "without a word",
+            "recording": "cut off at its end" if self._run.cut_off else "whole",
+            "windows_closed": self._done + sum(result.not_published.values()),
+            "spikes_recorded": int(self._all.counts.sum()),
+            "spikes_taken": int(self._all.counts[self._all.row != np.iinfo(np.int64).max].sum()),
+            "gaps_s": [[round(a, 3), round(b, 3)] for a, b in gaps],
+            "clock_corrections": len(added),
+            "clock_correction_ms": [float(added.min()), float(added.max())] if len(added) else None,
+            "counters": dict(counters),
+        }
+        if not result.published:
+            result.problems.append("no window was published: there is nothing to compare")
+
+    def _explain_missing(self, counters: Mapping[str, Any]) -> None:
+        """Say why windows that were closed were not published."""
+        result, missing = self._result, self._missing
+        last = self._published.last_end
+        if not self._run.stopped:
+            # What waited, or was computed, when the run or its recording was ended.
+            late = [w for w in missing if w.end > last]
+            if late:
+                result.not_published["on their way when the run or its recording ended"] += len(
+                    late
+                )
+            missing = [w for w in missing if w.end <= last]
+        known = {
+            "dropped: the queue was full": int(counters.get("dropped", 0)),
+            "failed in the engine": int(counters.get("engine_errors", 0)),
+        }
+        left = len(missing)
+        for reason, n in known.items():
+            n = min(n, left)
+            if n:
+                result.not_published[reason] += n
+                left -= n
+        if left:
+            first = missing[0]
+            result.problems.append(
+                f"{left} windows were closed and not published, and no counter says why; the "
+                f"first at {first.start:.3f} s"
+            )
+
+    def _compare_counters(self, counters: Mapping[str, Any]) -> None:
+        windows = self._rerun.windows
+        names = _ALWAYS if isinstance(self._rig.window, TrialSettings) else _ALWAYS + _SLIDING
+        again = {f"spikes.{k}": getattr(windows.tally, k) for k in names}
+        again |= {f"trials.{k}": v for k, v in vars(windows.counters).items()}
+        again["windows"] = self._result.published
+        for name, value in again.items():
+            group, _, key = name.rpartition(".")
+            said = (counters.get(group, {}) if group else counters).get(key)
+            if said != value:
+                self._result.problems.append(f"the counter {name} was {said}, again it is {value}")
+
+
+class _Expected:
+    """Counts of all recorded spikes, whenever they came."""
+
+    def __init__(self, spikes: AllSpikes, model: Model) -> None:
+        self._spikes, self._model = spikes, model
+        self._grid: BinGrid | None = None
+        self._bins = np.empty(0, np.int64)
+
+    def of(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return a window's counts, and of each spike in it the journal's row."""
+        if window.grid != self._grid:
+            self._grid = window.grid
+            # Stamps ascend, and so do bins; those around a trial are enough.
+            self._bins = window.grid.indices(self._spikes.times)
+        spec = self._model.spec
+        a, b = np.searchsorted(self._bins, (window.first, window.first + spec.n_bins))
+        counts = np.zeros((spec.n_bins, spec.n_units), np.int64)
+        at = self._bins[a:b] - window.first
+        np.add.at(counts, (at, self._spikes.units[a:b]), self._spikes.counts[a:b])
+        return np.minimum(counts, 255).astype(np.uint8), self._spikes.row[a:b]
+
+
+class _Published:
+    """What was published, found by trial or by stamp."""
+
+    def __init__(self, run: RecordedRun, model: Model) -> None:
+        stream = run.factors
+        self._hop = run.about.hop
+        self._values = (
+            np.empty((0, model.spec.n_factors), np.float32) if stream is None else stream.values
+        )
+        self._stamps = np.empty(0) if stream is None else stream.stamps
+        self._rates = None if run.rates is None else run.rates.values
+        if self._rates is not None and len(self._rates) < len(self._values):
+            self._rates = None  # cut off earlier than the factors
+        self._taken = np.zeros(len(self._stamps), bool)
+        self._at: dict[float, int] = {}
+        if self._hop is None:
+            first = np.flatnonzero(self._values[:, -1] == 0) if len(self._values) else []
+            self._at = {float(self._values[i, -2]): int(i) for i in first}
+        else:
+            self._at = {t: i for i, t in enumerate(self._stamps.tolist())}
+        half = 0.5 * model.bin_width
+        self.last_end = float(self._stamps.max() + half) if len(self._stamps) else -np.inf
+
+    def take(
+        self, trial: int, stamps: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float64]] | None:
+        """Return factors, rates and stamps of a window; None where it was not published."""
+        n, trials = len(stamps), self._hop is None
+        first = self._at.get(float(np.float32(trial)) if trials else float(stamps[0]))
+        if first is None or first + n > len(self._stamps):
+            return None
+        rows = slice(first, first + n)
+        if trials and not (
+            np.array_equal(self._values[rows, -1], np.arange(n))
+            and (self._values[rows, -2] == np.float32(trial)).all()
+        ):
+            return None
+        self._taken[rows] = True
+        n_values = self._values.shape[1] - (2 if trials else 0)
+        rates = None if self._rates is None else self._rates[rows]
+        if rates is not None and trials:
+            rates = rates[:, :-2]
+        return self._values[rows, :n_values], rates, self._stamps[rows]
+
+    def rest(self) -> int:
+        """Return the number of samples that belong to no window."""
+        return int(np.count_nonzero(~self._taken))
+
+
+def in_order(result: Verification) -> Iterator[tuple[str, object]]:
+    """Yield what a person wants to read, the verdict first."""
+    yield "verdict", "proven" if result.proven else "NOT proven"
+    yield "published windows", result.published
+    yield "equal to the bit", result.equal
+    for reason, n in result.not_published.items():
+        yield "not published", f"{n} {reason}"
+    for reason, n in result.incomplete.items():
+        yield "spikes left out", f"{n['spikes']} in {n['windows']} windows, {reason}"
+    for name, value in result.facts.items():
+        if name != "counters":
+            yield name.replace("_", " "), value
+    for problem in result.problems:
+        yield "problem", problem
