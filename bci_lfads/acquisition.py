@@ -32,7 +32,9 @@ class Taken(Protocol):
 class SpikeInput(Protocol):
     """What acquisition needs of a spike inlet; see `SpikeInlet`."""
 
-    connection: Taken
+    @property
+    def connection(self) -> Taken:
+        """What the newest samples were like before they were corrected."""
 
     last_stamp: float
     n_pulled: int
@@ -53,7 +55,9 @@ class SpikeInput(Protocol):
 class MarkerInput(Protocol):
     """What acquisition needs of a marker inlet."""
 
-    connection: Taken
+    @property
+    def connection(self) -> Taken:
+        """As of spikes."""
 
     def pull(self) -> MarkerChunk:
         """Return what has arrived."""

@@ -34,11 +34,11 @@ class RecorderProcess:
         self.file = path.name
         self._problem = ""
         self._ended = False
-        self._said: IO[bytes] = tempfile.TemporaryFile()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as well
         self._process = subprocess.Popen(
             [
-                sys.executable, "-m", "bci_lfads", "--quiet", "record", str(path.resolve()),
+                sys.executable, "-m", "bci_lfads", "--quiet", "record", str(path.absolute()),
                 "--rig", str(rig_file.resolve()), "--control",
                 *(["--overwrite"] if overwrite else []),
             ],

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pylsl
+from numpy.typing import NDArray
 from pylsl.util import LostError, TimeoutError  # noqa: A004 - pylsl's own name
 
 from bci_lfads.errors import RecordingError
@@ -24,7 +26,8 @@ _BUFFER = 360  # seconds that may wait while the disk does not answer
 _CLOCK_EVERY = 5.0  # seconds
 _BOUNDARY_EVERY = 10.0
 _FORGET = 2.0  # seconds after which a stream that no longer answers is taken as gone
-_INTERVAL = 0.1  # seconds between two looks at the streams, and so between writes
+_POLL = 0.005  # seconds between two looks at the inlets: LSL drops what waits when a source dies
+_INTERVAL = 0.1  # seconds between two writes, and between two looks for streams
 
 
 def check_session(path: Path, overwrite: bool) -> None:
@@ -86,7 +89,7 @@ class SessionRecorder:
         self._needed += list(self._resolvers)[-3:]
         self._streams: dict[str, _Stream] = {}
         self._gone: set[str] = set()
-        self._next_boundary = clock() + _BOUNDARY_EVERY
+        self._next_boundary, self._next_look = clock() + _BOUNDARY_EVERY, 0.0
         try:
             self._writer = XdfWriter(path)
         except OSError as error:
@@ -118,7 +121,7 @@ class SessionRecorder:
         on_complete
             Called once, when all that a rig always has is being recorded.
         on_progress
-            Called ten times a second with the seconds since the beginning.
+            Called at each look with the seconds since the beginning.
 
         Raises
         ------
@@ -127,7 +130,7 @@ class SessionRecorder:
         """
         began, told = self._clock(), False
         try:
-            while not stop(_INTERVAL):
+            while not stop(_POLL):
                 self.step()
                 if not told and self.complete:
                     told = True
@@ -135,8 +138,7 @@ class SessionRecorder:
                 on_progress(self._clock() - began)
             self.step()
             for stream in self._streams.values():
-                if stream.number:
-                    self._writer.footer(stream.number)
+                stream.end(self._writer)
         except OSError as error:
             raise RecordingError(
                 f"{self._path} cannot be written on: {error.strerror or error}; what was written "
@@ -148,6 +150,20 @@ class SessionRecorder:
     def step(self) -> None:
         """Look for streams, and write what has arrived."""
         now = self._clock()
+        if now >= self._next_look:
+            self._next_look = now + _INTERVAL
+            self._look()
+        for uid, stream in list(self._streams.items()):
+            if not stream.take(self._writer, now):
+                _log.warning("'%s' is gone; it is recorded again when it is back", stream.name)
+                stream.end(self._writer)
+                del self._streams[uid]
+                self._gone.add(uid)
+        if now >= self._next_boundary:
+            self._next_boundary = now + _BOUNDARY_EVERY
+            self._writer.boundary()
+
+    def _look(self) -> None:
         there: set[str] = set()
         for query, resolver in self._resolvers.items():
             for info in resolver.results():
@@ -156,18 +172,6 @@ class SessionRecorder:
                 if uid not in self._streams and uid not in self._gone:
                     self._streams[uid] = _Stream(query, info)
         self._gone &= there  # a lost stream may answer for a while
-        for uid, stream in list(self._streams.items()):
-            try:
-                stream.take(self._writer, now)
-            except LostError:
-                _log.warning("'%s' is gone; it is recorded again when it is back", stream.name)
-                if stream.number:
-                    self._writer.footer(stream.number)
-                del self._streams[uid]
-                self._gone.add(uid)
-        if now >= self._next_boundary:
-            self._next_boundary = now + _BOUNDARY_EVERY
-            self._writer.boundary()
 
 
 class _Stream:
@@ -178,30 +182,44 @@ class _Stream:
         self.number = 0
         self._inlet = pylsl.StreamInlet(info, _BUFFER, recover=False)
         self._opened = False
-        self._next_clock = 0.0
+        self._next_clock = self._next_write = 0.0
+        self._waiting: list[tuple[Any, NDArray[np.float64]]] = []
 
-    def take(self, writer: XdfWriter, now: float) -> None:
-        """Do what can be done without waiting; raises LostError when it is gone."""
+    def take(self, writer: XdfWriter, now: float) -> bool:
+        """Do what can be done without waiting; return whether the stream is still there."""
         try:
-            if not self._opened:
-                # Opened first: what is sent while its description is on the way is kept.
-                self._inlet.open_stream(0.0)
-                self._opened = True
-            if not self.number:
-                xml = self._inlet.info(0.0).as_xml()
-                self.number = writer.stream(xml, parse_header(xml).format)
-                _log.info("recording '%s'", self.name)
+            self._take(writer, now)
         except TimeoutError:
-            return
-        while True:
-            values, stamps = self._inlet.pull_chunk(0.0, _MOST, as_numpy=True)
-            writer.samples(self.number, values, stamps)
-            if len(stamps) < _MOST:
-                break
+            pass  # not yet
+        except LostError:
+            return False
+        return True
+
+    def _take(self, writer: XdfWriter, now: float) -> None:
+        if not self._opened:
+            # Opened first: what is sent while its description is on the way is kept.
+            self._inlet.open_stream(0.0)
+            self._opened = True
+        if not self.number:
+            xml = self._inlet.info(0.0).as_xml()
+            self.number = writer.stream(xml, parse_header(xml).format)
+            _log.info("recording '%s'", self.name)
+        if self._inlet.samples_available():
+            self._waiting.append(self._inlet.pull_chunk(0.0, _MOST, as_numpy=True))
+        if now >= self._next_write:
+            self._next_write = now + _INTERVAL
+            self._write(writer)
         if now >= self._next_clock:
-            try:
-                offset = self._inlet.time_correction(0.0)
-            except TimeoutError:
-                return
-            writer.clock_offset(self.number, now, offset)
+            writer.clock_offset(self.number, now, self._inlet.time_correction(0.0))
             self._next_clock = now + _CLOCK_EVERY
+
+    def end(self, writer: XdfWriter) -> None:
+        """Write what waits, and that it was the last."""
+        if self.number:
+            self._write(writer)
+            writer.footer(self.number)
+
+    def _write(self, writer: XdfWriter) -> None:
+        for values, stamps in self._waiting:
+            writer.samples(self.number, values, stamps)
+        self._waiting.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from bci_lfads.verification.session import RawStream, RecordedRun
 from bci_lfads.windows import Window, Windows
 
 _COLUMN = {name: k for k, name in enumerate(CHANNELS)}
-_NEVER = np.iinfo(np.int64).max
+NEVER = int(np.iinfo(np.int64).max)
+"""Instead of a row of the journal: of a sample that the loop did not take."""
 
 
 class AllSpikes(NamedTuple):
@@ -61,11 +62,15 @@ class _Input:
                 inside = slice(a - int(self.firsts[k]), b - int(self.firsts[k]))
                 yield k, inside, self.stamps[a:b] + self.added[a:b]
 
-    @property
-    def n_untaken(self) -> int:
-        """Recorded samples between the first and the last taken that the loop did not take."""
-        taken = np.flatnonzero(self.row != _NEVER)
-        return 0 if not len(taken) else int(taken[-1] - taken[0] + 1 - len(taken))
+    def before_loss(self) -> NDArray[np.bool_]:
+        """Return, of each row, whether a stream ends before the next samples that are found."""
+        found = np.where(self.places.stop > self.places.start, self.places.start, NEVER)
+        following = np.minimum.accumulate(found[::-1])[::-1]
+        ends = self.firsts[1:-1]
+        next_end = np.concatenate([ends, [NEVER]])[np.searchsorted(ends, self.places.stop)]
+        # Where nothing follows, the stream may have ended with the last recorded sample.
+        result: NDArray[np.bool_] = next_end <= following
+        return result & (next_end < NEVER)
 
 
 class Rerun:
@@ -90,23 +95,27 @@ class Rerun:
         self._decoders = [self._decoder(stream) for stream in run.spikes]
         self.lost = self.spikes.places.lost + self.markers.places.lost
         """Of each row: samples that the recording lacks."""
+        self.at_loss = np.where(self.spikes.places.lost > 0, self.spikes.before_loss(), True)
+        self.at_loss &= np.where(self.markers.places.lost > 0, self.markers.before_loss(), True)
+        """Of each row: whether they are the last of a source that then was lost. LSL gives up
+        what waits for a consumer when a source dies, so loop and recorder may differ there."""
         self.row = -1
         """Of the journal, that was done last."""
         self.windows = self._new_windows()
 
     def __iter__(self) -> Iterator[Window]:
         """Yield the windows, each valid until the next one."""
-        for self.row in range(len(self.rows)):
-            self._push_spikes(self.spikes.places.start[self.row], self.spikes.places.stop[self.row])
-            self._push_markers(
-                self.markers.places.start[self.row], self.markers.places.stop[self.row]
-            )
-            event, a, b = (self.rows[self.row, _COLUMN[c]] for c in ("event", "a", "b"))
+        spikes, markers = self.spikes.places, self.markers.places
+        for row in range(len(self.rows)):
+            self.row = row
+            self._push_spikes(int(spikes.start[row]), int(spikes.stop[row]))
+            self._push_markers(int(markers.start[row]), int(markers.stop[row]))
+            event, a, b = (self.rows[row, _COLUMN[c]] for c in ("event", "a", "b"))
             yield from self._do(Event(int(event)), float(a), float(b))
 
     def all_spikes(self) -> AllSpikes:
         """Return what the source sent, as far as it was recorded."""
-        chunks = []
+        chunks: list[tuple[NDArray[Any], ...]] = []
         n = len(self.spikes.stamps)
         for k, inside, stamps in self.spikes.pieces(0, n):
             decoder = self._decoders[k]
@@ -120,8 +129,9 @@ class Rerun:
                 chunk = decoder.decode(values[part], stamps[at : at + part.stop - part.start])
                 rows = self.spikes.row[first + at : first + at + part.stop - part.start]
                 chunks.append((*chunk, _rows_of(decoder, values[part], rows)))
-        parts = [np.concatenate(p) for p in zip(*chunks, strict=True)] if chunks else _NOTHING
-        times, units, counts, row = parts
+        if not chunks:
+            return _NOTHING
+        times, units, counts, row = (np.concatenate([c[i] for c in chunks]) for i in range(4))
         good = np.isfinite(times) & (units >= 0)
         order = np.flatnonzero(good)[np.argsort(times[good], kind="stable")]
         return AllSpikes(times[order], units[order], counts[order], row[order])
@@ -129,7 +139,8 @@ class Rerun:
     def corrections(self) -> NDArray[np.float64]:
         """Return what was added to spikes' stamps, each time that it changed; seconds."""
         changes = self.rows[:, _COLUMN["event"]] == Event.CLOCK
-        return self.rows[changes, _COLUMN["a"]]
+        added: NDArray[np.float64] = self.rows[changes, _COLUMN["a"]]
+        return added
 
     def gaps(self) -> list[tuple[float, float]]:
         """Return from when until when the source of spikes was away."""
@@ -153,7 +164,7 @@ class Rerun:
                 self.windows.count_on(windows)
 
     def _push_spikes(self, start: int, stop: int) -> None:
-        for k, inside, stamps in self.spikes.pieces(int(start), int(stop)):
+        for k, inside, stamps in self.spikes.pieces(start, stop):
             decoder = self._decoders[k]
             if decoder is not None:
                 chunk = decoder.decode(self.spikes.streams[k].values[inside], stamps)
@@ -161,7 +172,7 @@ class Rerun:
                     self.windows.push_spikes(*chunk)
 
     def _push_markers(self, start: int, stop: int) -> None:
-        for k, inside, stamps in self.markers.pieces(int(start), int(stop)):
+        for k, inside, stamps in self.markers.pieces(start, stop):
             values = self.markers.streams[k].values[inside]
             self.windows.push_markers(stamps, [label(row[0]) for row in values])
 
@@ -170,7 +181,7 @@ class Rerun:
         firsts = np.cumsum([0, *(len(s.stamps) for s in streams)])
         taken = self.rows[:, _COLUMN[count]].astype(np.int64)
         places = align(stamps, taken, self.rows[:, _COLUMN[stamp]])
-        added, row = np.zeros(len(stamps)), np.full(len(stamps), _NEVER)
+        added, row = np.zeros(len(stamps)), np.full(len(stamps), NEVER)
         correction, known = 0.0, 0
         for i, (a, b) in enumerate(zip(places.start, places.stop, strict=True)):
             added[known:b], known = correction, max(known, int(b))
@@ -200,7 +211,9 @@ class Rerun:
 
 
 _STEP = 4096
-_NOTHING = [np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64)]
+_NOTHING = AllSpikes(
+    np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64)
+)
 
 
 def _rows_of(
@@ -208,4 +221,5 @@ def _rows_of(
 ) -> NDArray[np.int64]:
     """Return the journal's row of each decoded entry, by giving samples their place as a stamp."""
     places = decoder.decode(values, np.arange(len(rows), dtype=np.float64)).times
-    return rows[np.rint(places).astype(np.int64).clip(0, len(rows) - 1)]
+    found: NDArray[np.int64] = rows[np.rint(places).astype(np.int64).clip(0, len(rows) - 1)]
+    return found

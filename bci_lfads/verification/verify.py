@@ -14,9 +14,10 @@ from bci_lfads.binning import BinGrid
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, Latents
 from bci_lfads.errors import ModelError
+from bci_lfads.journal import CHANNELS
 from bci_lfads.models.model import Model
 from bci_lfads.rig import Rig, TrialSettings
-from bci_lfads.verification.rerun import AllSpikes, Rerun
+from bci_lfads.verification.rerun import NEVER, AllSpikes, Rerun
 from bci_lfads.verification.session import RecordedRun
 from bci_lfads.windows import Window
 
@@ -24,6 +25,10 @@ _BATCH = 128
 _LISTED = 20  # windows named in a report, for each reason
 _ALWAYS = ("received", "outside", "unknown", "invalid", "ahead", "saturated")
 # Of trials these depend on when exactly spikes came, within a step of the journal.
+_SPIKE_STAMP, _MARKER_STAMP = CHANNELS.index("spike_stamp"), CHANNELS.index("marker_stamp")
+_DIFFERS = "window(s) whose published factors are not those of the recorded spikes"
+_LACKING = "window(s) of whose input the recording lacks samples"
+_LAST = "the recording lacks the last samples of a source that was lost then"
 _SLIDING = ("kept", "late", "unordered", "overwritten")
 
 
@@ -41,6 +46,8 @@ class Verification:
         Of those, equal to the bit to the factors of the recorded spikes.
     not_published
         Windows that were closed and not published, by reason.
+    unverified
+        Windows that were published and differ, where the reason is known: by reason.
     incomplete
         Windows whose counts differ from those of all recorded spikes, by reason: how many spikes
         of how many windows. The published factors are those of the counts that the loop had.
@@ -57,6 +64,7 @@ class Verification:
     published: int = 0
     equal: int = 0
     not_published: Counter[str] = field(default_factory=Counter)
+    unverified: Counter[str] = field(default_factory=Counter)
     incomplete: dict[str, dict[str, int]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -69,7 +77,12 @@ class Verification:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it ready for JSON."""
-        return {"proven": self.proven, **vars(self), "not_published": dict(self.not_published)}
+        return {
+            "proven": self.proven,
+            **vars(self),
+            "not_published": dict(self.not_published),
+            "unverified": dict(self.unverified),
+        }
 
 
 @dataclass
@@ -79,8 +92,7 @@ class _Closed:
     trial: int
     start: float
     end: float
-    truncated: bool
-    certain: bool
+    doubt: str
 
 
 def verify(
@@ -131,7 +143,8 @@ class _Comparison:
         self._all = rerun.all_spikes()
         self._expected = _Expected(self._all, model)
         spec = model.spec
-        self._centres = (np.arange(spec.n_bins_out) + 0.5) * model.bin_width
+        centres = (np.arange(spec.n_bins_out, dtype=np.float64) + 0.5) * model.bin_width
+        self._centres: NDArray[np.float64] = centres
         self._counts = np.zeros((_BATCH, spec.n_bins, spec.n_units), np.uint8)
         self._batch: list[_Closed] = []
         self._missing: list[_Closed] = []
@@ -139,13 +152,8 @@ class _Comparison:
 
     def run(self, on_window: Callable[[int], None] | None) -> None:
         keeps = getattr(self._rig.window, "truncated", "drop") == "publish"
-        doubtful = np.inf  # end of what recorded samples cannot vouch for
         for window in self._rerun:
-            if self._rerun.lost[: self._rerun.row + 1].any():
-                doubtful = min(doubtful, self._lost_since())
-            closed = _Closed(
-                window.trial, window.start, window.stop, window.truncated, window.stop <= doubtful
-            )
+            closed = _Closed(window.trial, window.start, window.stop, self._doubt(window.start))
             if window.truncated and not keeps:
                 self._result.not_published["truncated, and the rig drops those"] += 1
                 continue
@@ -161,18 +169,24 @@ class _Comparison:
             on_window(self._done)
         self._conclude()
 
-    def _lost_since(self) -> float:
-        row = int(np.flatnonzero(self._rerun.lost)[0])
-        stamps = self._rerun.rows[:, 2]  # of the newest spike
-        return float(stamps[row - 1]) if row else -np.inf
+    def _doubt(self, start: float) -> str:
+        """Say why the recording may lack samples of a window that has just closed, if it may."""
+        lost = np.flatnonzero(self._rerun.lost[: self._rerun.row + 1])
+        if not len(lost):
+            return ""
+        newest = self._rerun.rows[lost][:, (_SPIKE_STAMP, _MARKER_STAMP)]
+        at = lost[~(np.nanmax(newest, axis=1) < start)]
+        if not len(at):
+            return ""
+        return _LAST if self._rerun.at_loss[at].all() else _LACKING
 
     def _compare_counts(self, window: Window, closed: _Closed) -> None:
         """Note spikes that were recorded and are not in the window, and why."""
         expected, rows = self._expected.of(window)
         missing = int(expected.astype(np.int64).sum() - window.counts.astype(np.int64).sum())
-        if (expected == window.counts).all() or not closed.certain:
+        if (expected == window.counts).all() or closed.doubt:
             return
-        never = int(np.count_nonzero(rows == np.iinfo(np.int64).max))
+        never = int(np.count_nonzero(rows == NEVER))
         for reason, n in (
             ("sent while the loop was not connected", never),
             (f"late: came more than the hold-off ({self._rig.binning.hold_off:g} s) after their "
@@ -197,7 +211,7 @@ class _Comparison:
 
     def _check(self, closed: _Closed, latents: Latents) -> None:
         new = slice(None) if self._hop is None else slice(len(self._centres) - self._hop, None)
-        stamps = self._centres[new] + closed.start
+        stamps = np.add(self._centres[new], closed.start)
         found = self._published.take(closed.trial, stamps)
         if found is None:
             self._missing.append(closed)
@@ -212,12 +226,10 @@ class _Comparison:
             self._result.equal += 1
             return
         self._list(closed, "published factors differ", int((factors != latents.factors[new]).sum()))
-        if closed.certain:
-            self._problem(
-                "window(s) whose published factors are not those of the recorded spikes", closed
-            )
+        if closed.doubt == _LAST:
+            self._result.unverified[_LAST] += 1
         else:
-            self._problem("window(s) of whose input the recording lacks samples", closed)
+            self._problem(closed.doubt or _DIFFERS, closed)
 
     def _problem(self, what: str, closed: _Closed) -> None:
         where = f"trial {closed.trial}" if self._hop is None else f"the one at {closed.start:.3f} s"
@@ -243,7 +255,7 @@ class _Comparison:
             result.problems.append(
                 f"{rest} published samples belong to no window that the journal closes"
             )
-        lost = int(self._rerun.lost.sum())
+        lost = int(self._rerun.lost[~self._rerun.at_loss].sum())
         if lost:
             result.problems.append(
                 f"{lost} samples that the loop took are not in the recording: it began later than "
@@ -251,16 +263,17 @@ class _Comparison:
             )
         if counters.get("journal_lost"):
             result.problems.append(f"{counters['journal_lost']} rows of the journal are missing")
-        if self._run.stopped and not lost:
+        if self._run.stopped and not self._rerun.lost.any():
             self._compare_counters(counters)
         gaps = self._rerun.gaps()
         added = 1e3 * self._rerun.corrections()
         result.facts |= {
+            "samples_lacking": int(self._rerun.lost.sum()),
             "ended": "in good order" if self._run.stopped else "without a word",
             "recording": "cut off at its end" if self._run.cut_off else "whole",
             "windows_closed": self._done + sum(result.not_published.values()),
             "spikes_recorded": int(self._all.counts.sum()),
-            "spikes_taken": int(self._all.counts[self._all.row != np.iinfo(np.int64).max].sum()),
+            "spikes_taken": int(self._all.counts[self._all.row != NEVER].sum()),
             "gaps_s": [[round(a, 3), round(b, 3)] for a, b in gaps],
             "clock_corrections": len(added),
             "clock_correction_ms": [float(added.min()), float(added.max())] if len(added) else None,
@@ -349,8 +362,8 @@ class _Published:
         self._taken = np.zeros(len(self._stamps), bool)
         self._at: dict[float, int] = {}
         if self._hop is None:
-            first = np.flatnonzero(self._values[:, -1] == 0) if len(self._values) else []
-            self._at = {float(self._values[i, -2]): int(i) for i in first}
+            first = np.flatnonzero(self._values[:, -1] == 0).tolist()
+            self._at = {float(self._values[i, -2]): i for i in first}
         else:
             self._at = {t: i for i, t in enumerate(self._stamps.tolist())}
         half = 0.5 * model.bin_width
@@ -389,8 +402,10 @@ def in_order(result: Verification) -> Iterator[tuple[str, object]]:
     yield "equal to the bit", result.equal
     for reason, n in result.not_published.items():
         yield "not published", f"{n} {reason}"
-    for reason, n in result.incomplete.items():
-        yield "spikes left out", f"{n['spikes']} in {n['windows']} windows, {reason}"
+    for reason, n in result.unverified.items():
+        yield "published, not verified", f"{n}: {reason}"
+    for reason, left_out in result.incomplete.items():
+        yield "spikes left out", f"{left_out['spikes']} in {left_out['windows']} windows, {reason}"
     for name, value in result.facts.items():
         if name != "counters":
             yield name.replace("_", " "), value

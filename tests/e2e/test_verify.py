@@ -1,0 +1,241 @@
+"""Recorded sessions verified: in good order, with faults, and after they were tampered with."""
+
+import copy
+import json
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+import pylsl
+import pytest
+
+from bci_lfads.models.model import Model
+from bci_lfads.recordings import write
+from bci_lfads.recordings.simulate import simulate_lorenz
+from bci_lfads.streams.sources import MarkerSource, SpikeSource
+from bci_lfads.verification import load_runs, verify
+
+pytestmark = pytest.mark.lsl
+N_BINS, WIDTH = 30, 0.01
+UNITS = tuple(f"u{k}" for k in range(6))
+
+
+def write_rig(folder, name, window, more=""):
+    path = folder / "rig.toml"
+    path.write_text(
+        f"""
+        name = "{name}"
+        model = "model.safetensors"
+        [input.spikes]
+        name = "{name} S"
+        [input.markers]
+        name = "{name} M"
+        [output]
+        rates = true
+        [window]
+        {window}
+        {more}
+        """
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    """A session of trials with its model, as three commands make it; see the first test."""
+    return {"folder": tmp_path_factory.mktemp("trials")}
+
+
+def test_run_record_verify(trials, unique, command, model_of):
+    folder, recording = trials["folder"], simulate_lorenz(5, n_units=12, rate=20.0, seed=5)
+    write(recording, folder / "recording.npz")
+    model = model_of(recording.unit_labels, N_BINS, WIDTH)
+    model.save(folder / "model.safetensors")
+    rig = write_rig(folder, unique, 'mode = "trials"\nstart = "trial/start"')
+    session = folder / "session.xdf"
+    player = command(
+        "replay", folder / "recording.npz", "--spikes", f"{unique} S", "--markers", f"{unique} M",
+        "--loop",
+    )  # fmt: skip
+    loop = command("run", rig, "--record", session, "--seconds", 9, "--json")
+    report = loop.result()
+    player.kill()
+    assert report["recording"] == {"file": str(session), "problem": ""}
+    # The model lies beside the session.
+    found = command("verify", session, "--json").result()
+    (run,) = found["runs"]
+    assert found["proven"]
+    assert run["problems"] == []
+    assert run["incomplete"] == {}
+    assert run["unverified"] == {}
+    assert run["published"] == run["equal"] == report["status"]["counters"]["windows"] >= 3
+    assert run["facts"]["ended"] == "in good order"
+    assert run["facts"]["spikes_taken"] == report["status"]["counters"]["spikes"]["received"]
+    trials["session"], trials["model"] = session, model
+
+
+def changed(stream, **parts):
+    return replace(stream, **{k: part(getattr(stream, k).copy()) for k, part in parts.items()})
+
+
+def flip(values):
+    values[7, 1] = np.nextafter(values[7, 1], np.float32(np.inf))
+    return values
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (lambda r: replace(r, factors=changed(r.factors, values=flip)), "are not those of"),
+        (lambda r: replace(r, rates=changed(r.rates, values=flip)), "are not those of"),
+        (
+            lambda r: replace(r, factors=changed(r.factors, stamps=lambda t: t + 1e-9)),
+            "are not those of",
+        ),
+        (
+            lambda r: replace(
+                r,
+                factors=changed(
+                    r.factors, values=lambda v: v[N_BINS:], stamps=lambda t: t[N_BINS:]
+                ),
+            ),
+            "no counter says why",
+        ),
+        (
+            lambda r: replace(
+                r, spikes=(changed(r.spikes[0], values=lambda v: v[:, ::-1]), *r.spikes[1:])
+            ),
+            "are not those of|counter",
+        ),
+        (
+            lambda r: replace(
+                r,
+                spikes=(
+                    changed(r.spikes[0], values=lambda v: v[::2], stamps=lambda t: t[::2]),
+                    *r.spikes[1:],
+                ),
+            ),
+            "samples that the loop took are not in the recording",
+        ),
+    ],
+    ids=["a factor's last bit", "a rate's", "a stamp", "a trial", "units", "every other spike"],
+)
+def test_what_was_changed_is_found(trials, what, says):
+    if "session" not in trials:
+        pytest.skip("there is no session")
+    (run,) = load_runs(trials["session"])
+    result = verify(what(run), trials["model"])
+    assert not result.proven
+    assert any(p for p in result.problems if any(s in p for s in says.split("|"))), result.problems
+
+
+class Source:
+    """Spikes in a thread; one in ten comes 0.1 s late, and so after its bin was closed."""
+
+    def __init__(self, name):
+        self._outlet = SpikeSource(f"{name} S", UNITS)
+        self._markers = MarkerSource(f"{name} M")
+        self._done = threading.Event()
+        self.n_late = 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        rng = np.random.default_rng(3)
+        late = deque()
+        while not self._done.wait(0.004):
+            now = pylsl.local_clock()
+            times = now - 0.001 * rng.random(3)
+            units = rng.integers(0, len(UNITS), 3).astype(np.int32)
+            if rng.random() < 0.1:
+                late.append((now + 0.1, times, units))
+            else:
+                self._outlet.push(times, units)
+            while late and late[0][0] <= now:
+                _, times, units = late.popleft()
+                self._outlet.push(times, units)
+                self.n_late += 3
+
+    def close(self):
+        self._done.set()
+        self._thread.join()
+        del self._outlet, self._markers
+
+
+def test_late_spikes_and_a_source_that_goes(unique, tmp_path, command, model_of):
+    hop = 4  # bins close between windows, too
+    model_of(UNITS, N_BINS, WIDTH).save(tmp_path / "model.safetensors")
+    rig = write_rig(tmp_path, unique, f'mode = "sliding"\nhop = {hop}')
+    session = tmp_path / "session.xdf"
+    source = Source(unique)
+    loop = command("run", rig, "--record", session, "--json")
+    until = time.monotonic() + 60
+    while not (session.exists() and session.stat().st_size > 60_000):
+        assert time.monotonic() < until
+        assert loop.process.poll() is None, loop.process.communicate()
+        time.sleep(0.1)
+    source.close()
+    time.sleep(1.0)
+    source = Source(unique)
+    time.sleep(5.0)
+    report = loop.interrupt()
+    source.close()
+    counters = report["status"]["counters"]
+    assert counters["inlet"]["losses"] == 1
+    found = command("verify", session, "--rig", rig, "--json").result()
+    (run,) = found["runs"]
+    assert run["problems"] == []
+    # LSL gives up what waits for a consumer when a source dies: the recorder may have less of
+    # its last moment than the loop. That is said, and nothing else may differ.
+    unverified = sum(run["unverified"].values())
+    assert unverified <= (N_BINS if run["facts"]["samples_lacking"] else 0)
+    assert run["equal"] + unverified == run["published"] == counters["windows"] > 100 / hop
+    assert run["not_published"] == {
+        "truncated, and the rig drops those": counters["truncated_dropped"]
+    }
+    assert len(run["facts"]["gaps_s"]) == 1
+    (late,) = [n for reason, n in run["incomplete"].items() if reason.startswith("late")]
+    assert counters["spikes"]["late"] > 20
+    # Each is missing from all windows that its bin is in.
+    assert late["spikes"] > counters["spikes"]["late"]
+    assert late["windows"] > 0
+
+
+def test_a_full_disk_stops_the_recording_and_not_the_loop(unique, tmp_path, command, model_of):
+    model_of(UNITS, N_BINS, WIDTH).save(tmp_path / "model.safetensors")
+    rig = write_rig(tmp_path, unique, 'mode = "sliding"')
+    session = tmp_path / "session.xdf"
+    os.symlink("/dev/full", session)
+    source = Source(unique)
+    loop = command("run", rig, "--record", session, "--overwrite", "--seconds", 6, "--json")
+    report = loop.result()
+    source.close()
+    assert "No space left" in report["recording"]["problem"]
+    assert "No space left" in report["status"]["recording"]["problem"]
+    assert report["status"]["counters"]["windows"] > 50
+
+
+def test_a_run_that_was_killed_is_verified_up_to_there(unique, tmp_path, command, model_of):
+    model_of(UNITS, N_BINS, WIDTH).save(tmp_path / "model.safetensors")
+    rig = write_rig(tmp_path, unique, 'mode = "sliding"')
+    session = tmp_path / "session.xdf"
+    source = Source(unique)
+    loop = command("run", rig, "--record", session)
+    until = time.monotonic() + 60
+    while not (session.exists() and session.stat().st_size > 100_000):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    killed = pylsl.local_clock()
+    loop.kill()
+    time.sleep(2.0)
+    source.close()
+    (run,) = load_runs(session)
+    assert not run.stopped
+    assert killed - run.factors.stamps[-1] < 1.0
+    result = verify(run, Model.load(tmp_path / "model.safetensors"))
+    assert result.proven, result.problems
+    assert result.published == result.equal > 50
+    assert json.dumps(copy.deepcopy(result.as_dict()))

@@ -1,0 +1,64 @@
+"""Recorded samples found by what the journal counts."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bci_lfads.journal import Event, Journal
+from bci_lfads.verification.align import align
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_samples_of_both_are_found_whoever_lacks_some(data):
+    """The recorder began earlier; the loop was away for a while; stamps may repeat or step back."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n = data.draw(st.integers(20, 200))
+    stamps = np.round(np.arange(n) * 0.01 - 0.03 * (rng.random(n) < 0.2), 2)
+    away = data.draw(st.integers(0, n // 2))
+    back = away + data.draw(st.integers(1, 10))
+    first = data.draw(st.integers(0, away))
+    loop = np.r_[first:away, back:n]
+    cuts = np.unique(rng.integers(0, len(loop), 15))
+    # The connection is a cut: nothing is taken across it in one row.
+    cuts = np.unique(np.r_[cuts, np.searchsorted(loop, back), len(loop)])
+    cuts = cuts[cuts > 0]
+    newest = stamps[loop[cuts - 1]]
+    found = align(stamps, cuts.astype(np.int64), newest)
+    assert not found.lost.any()
+    taken = np.concatenate([np.arange(a, b) for a, b in zip(found.start, found.stop, strict=True)])
+    assert len(taken) == len(loop)
+    assert (np.diff(taken) > 0).all()
+    # Repeated stamps may leave it open which of two was taken; of the rest nothing is open.
+    unique = np.array([(stamps == t).sum() == 1 for t in stamps])
+    if unique.all():
+        np.testing.assert_array_equal(taken, loop)
+
+
+def test_samples_that_the_recording_lacks_are_counted():
+    stamps = np.array([1.0, 2.0, 3.0, 6.0, 7.0])  # 4 and 5 are missing
+    found = align(stamps, np.array([2, 5, 7]), np.array([2.0, 5.0, 7.0]))
+    assert found.lost.tolist() == [0, 3, 0] or found.lost.sum() == 2
+    assert (found.start[-1], found.stop[-1]) == (3, 5)
+
+
+def test_stamps_that_are_no_numbers_are_matched_too():
+    stamps = np.array([1.0, np.nan, 3.0])
+    found = align(stamps, np.array([2, 3]), np.array([np.nan, 3.0]))
+    assert (found.start.tolist(), found.stop.tolist()) == ([0, 2], [2, 3])
+
+
+def test_the_journal_gives_each_row_once_and_counts_those_without_room():
+    journal = Journal(4)
+    got = []
+    for k in range(3):
+        journal.spikes = k
+        journal.write(Event.CLOSE, float(k), 10.0 * k)
+    got += [(r.copy(), s.copy()) for r, s in journal.read()]
+    for k in range(3, 9):
+        journal.write(Event.CLOSE, float(k))
+    got += [(r.copy(), s.copy()) for r, s in journal.read()]
+    assert np.concatenate([s for _, s in got]).tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert np.concatenate([r for r, _ in got])[:3, 5].tolist() == [0, 10, 20]
+    assert journal.lost == 2
+    assert list(journal.read()) == []
