@@ -53,8 +53,11 @@ def align(
         if n <= 0:
             continue
         end = at + n
-        if not (end <= len(stamps) and _same(stamps[end - 1], newest[row])):
-            end = _search(stamps, taken, newest, row, at, n)
+        fits = end <= len(stamps) and _same(stamps[end - 1], newest[row])
+        if not fits or not _goes_on(stamps, taken, newest, row, end):
+            found = _search(stamps, taken, newest, row, at, n)
+            # A connection may end here: then the next row cannot go on anywhere.
+            end = found if not fits or _goes_on(stamps, taken, newest, row, found) else end
         if end < 0:
             lost[row] = n
             continue
@@ -77,6 +80,7 @@ def _search(
     First where the loop lacks some (later places), then where the recording does (earlier ones).
     """
     wanted = newest[row]
+    # Stamps of one stream are nearly in order, but nothing here relies on that.
     ends = np.flatnonzero(np.isnan(stamps) if np.isnan(wanted) else stamps == wanted) + 1
     later, earlier = ends[ends >= at + n], ends[(ends > at) & (ends < at + n)]
     for end in later.tolist():
