@@ -19,13 +19,15 @@ import numpy as np
 import pylsl
 from numpy.typing import NDArray
 
-from bci_lfads.about import about
+from bci_lfads.about import about, unit_rates
 from bci_lfads.acquisition import Acquisition
+from bci_lfads.drift import RateMeter, compare, too_many
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, allocate
 from bci_lfads.errors import BciLfadsError, EngineError, RigError, StreamError
+from bci_lfads.models.masking import mask_units
 from bci_lfads.models.model import Model
-from bci_lfads.rig import Rig, SlidingSettings, TrialSettings
+from bci_lfads.rig import Rig, SlidingSettings, TrialSettings, masked_units
 from bci_lfads.slots import Slot, SlotQueue
 from bci_lfads.streams.connection import describe
 from bci_lfads.streams.markers import MarkerInlet
@@ -132,6 +134,10 @@ class Pipeline:
         centres = (np.arange(spec.n_bins_out) + 0.5) * model.bin_width
         self._centres, self._stamps = centres, np.empty_like(centres)
         self._counters, self._latencies = Counters(), _Latencies()
+        self._meter = RateMeter(spec.n_units, model.bin_width)
+        self._masked = masked_units(rig, model.unit_labels)
+        rates = unit_rates(model)
+        self._reference = None if rates is None else np.array(rates)
         self._state, self._reason = "waiting", "not started"
         self._next_status = -math.inf
         self._newest_window = -math.inf
@@ -252,6 +258,7 @@ class Pipeline:
 
     def _process(self, slot: Slot) -> None:
         try:
+            self._meter.add(slot.counts[-self._hop :])  # for trials, of no hop, all of them
             submitted = self._clock()
             try:
                 latents = self.engine.infer(slot.counts, out=self._latents)
@@ -277,6 +284,26 @@ class Pipeline:
             self._publish_status(*self.condition(), trial=slot)
         if self._on_window is not None:
             self._on_window(slot)
+
+    def _units(self) -> dict[str, object]:
+        """Return which units are masked, and how the rates of the others compare with training."""
+        found: dict[str, object] = {"masked": list(self._masked[:_MOST_NAMED])}
+        if self._reference is None:
+            return found | {"drift": None}
+        labels = self.model.unit_labels
+        drift = compare(self._meter.rates(), self._meter.seconds, self._reference, "training")
+        changed = [labels[k] for k in drift.changed if labels[k] not in self._masked]
+        silent = [labels[k] for k in drift.silent if labels[k] not in self._masked]
+        return found | {
+            "drift": {
+                "seconds": drift.seconds,
+                "changed": len(changed),
+                "silent": len(silent),
+                "of": len(labels) - len(self._masked),
+                "alarm": too_many(len(changed), len(labels) - len(self._masked)),
+                "which": changed[:_MOST_NAMED],
+            }
+        }
 
     def _push_newest(
         self,
@@ -331,6 +358,7 @@ class Pipeline:
             "latency_ms": self._latencies.closed_to_pushed.percentiles().milliseconds(),
             "engine_ms": self._latencies.engine.percentiles().milliseconds(),
         }
+        status["units"] = self._units()
         if self.recorder is not None:
             status["recording"] = {"file": self.recorder.file, "problem": self.recorder.problem}
         if trial is not None:
@@ -342,6 +370,9 @@ class Pipeline:
             }
         self._outlets.push_status(status, now)
         return status
+
+
+_MOST_NAMED = 16  # units named on Status, of each kind
 
 
 def _finite(value: float) -> float | None:
@@ -429,6 +460,7 @@ def open_pipeline(
     """
     model = model or Model.load(rig.model)
     check_fit(rig, model)
+    model = as_masked(rig, model)
     spec, asked = model.spec, rig.input.spikes
     hop = rig.window.hop if isinstance(rig.window, SlidingSettings) else None
     engine = open_engine(rig.engine, model, hop=hop, n_threads=rig.loop.engine_threads)
@@ -455,6 +487,17 @@ def open_pipeline(
     )  # fmt: skip
 
 
+def as_masked(rig: Rig, model: Model) -> Model:
+    """Return the model as it runs in this rig: without the units that it masks."""
+    masked, rates = masked_units(rig, model.unit_labels), unit_rates(model)
+    if masked and rates is None:
+        log.warning(
+            "the model does not say its units' mean rates; those that are masked (%s) are taken "
+            "for silent", ", ".join(masked),
+        )  # fmt: skip
+    return mask_units(model, masked, rates)
+
+
 def spike_inlet(rig: Rig, model: Model) -> SpikeInlet:
     """Return the inlet for a rig's spikes, not yet connected."""
     asked = rig.input.spikes
@@ -462,6 +505,7 @@ def spike_inlet(rig: Rig, model: Model) -> SpikeInlet:
         asked.properties(), model.unit_labels, model.bin_width,
         unit_map=rig.input.units, form=asked.format, declared_unit=asked.declared_unit,
         timestamp_reference=asked.timestamp_reference, max_rate=asked.max_rate,
+        optional=masked_units(rig, model.unit_labels),
     )  # fmt: skip
 
 
@@ -480,6 +524,7 @@ def check_fit(rig: Rig, model: Model) -> None:
     RigError
         Naming the setting.
     """
+    masked_units(rig, model.unit_labels)
     try:
         expand_units(model.unit_labels, rig.input.units)
     except StreamError as error:

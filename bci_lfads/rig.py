@@ -7,6 +7,8 @@ windows are cut and what is published. Bin width and window length are the model
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,6 +72,9 @@ class InputSettings(_Settings):
     markers: StreamQuery | None = None
     units: dict[str, str] = Field(default_factory=dict)
     """Model unit label = label or key in the stream, where they differ."""
+    mask: tuple[str, ...] = ()
+    """Labels of model units, or patterns (``*`` and ``?``), that are dead: the model takes them for
+    firing at their mean rate, and the stream need not have them."""
 
 
 class TrialSettings(_Settings):
@@ -200,6 +205,26 @@ def with_engine(rig: Rig, engine: str) -> Rig:
         return Rig.model_validate({**rig.model_dump(), "engine": engine})
     except ValidationError as error:
         raise RigError(f"no engine '{engine}'; there are native, torch and fpga") from error
+
+
+def masked_units(rig: Rig, unit_labels: Sequence[str]) -> tuple[str, ...]:
+    """Return which of the model's units the rig masks.
+
+    Raises
+    ------
+    RigError
+        If a pattern fits no unit, or all are masked.
+    """
+    for pattern in rig.input.mask:
+        if not any(fnmatchcase(label, pattern) for label in unit_labels):
+            raise RigError(
+                f"[input] mask has '{pattern}', which fits no unit of the model; its units are "
+                f"{', '.join(unit_labels[:5])}{', …' if len(unit_labels) > 5 else ''}"
+            )
+    masked = tuple(u for u in unit_labels if any(fnmatchcase(u, p) for p in rig.input.mask))
+    if len(masked) == len(unit_labels):
+        raise RigError(f"[input] mask masks all {len(masked)} units; the model would see nothing")
+    return masked
 
 
 def _short(value: object) -> str:

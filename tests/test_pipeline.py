@@ -4,6 +4,7 @@ import json
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from fakes import FakeMarkers, FakeSpikes
 from models.float_models import random_float_model, small_spec
 
+from bci_lfads.about import RATES
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Latents
 from bci_lfads.errors import EngineError, RigError, StreamError
@@ -217,6 +219,19 @@ def test_an_acquisition_that_breaks_ends_the_run_and_says_so():
         assert isinstance(loop.outcome[0], (AttributeError, TypeError))
     assert loop.out.status[-1]["state"] == "stopped"
     assert "acquisition failed" in loop.out.status[-1]["reason"]
+
+
+def test_units_that_fire_otherwise_than_in_training_are_told(monkeypatch):
+    rates = ",".join(["0.2"] * 6 + ["50"])
+    monkeypatch.setattr("test_pipeline.MODEL", replace(MODEL, provenance={RATES: rates}))
+    with Loop({"mode": "sliding"}, input={"spikes": {"name": "S"}, "mask": ["n1"]}) as loop:
+        labels = MODEL.unit_labels
+        loop.until(lambda: loop.out.status[-1]["units"]["drift"]["silent"] == 1)
+    units = loop.out.status[-1]["units"]
+    assert units["masked"] == [labels[1]]
+    assert units["drift"]["which"] == [labels[6]]
+    assert units["drift"]["of"] == 6
+    assert not units["drift"]["alarm"]  # one of six
 
 
 def test_late_factors_are_counted_as_deadline_misses():

@@ -46,7 +46,15 @@ def root(
 def main() -> None:
     """Run the command line; an error that the user can act on is one message and exit code 1."""
     # They register their commands.
-    from bci_lfads.cli import data, evaluating, loop, models, sessions, training  # noqa: F401
+    from bci_lfads.cli import (  # noqa: F401
+        data,
+        evaluating,
+        loop,
+        models,
+        realigning,
+        sessions,
+        training,
+    )
 
     try:
         app()

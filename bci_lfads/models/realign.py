@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bci_lfads.errors import ModelError
+from bci_lfads.models.fixed import required
 from bci_lfads.models.model import Model
 from bci_lfads.models.network import network_from_weights
 
@@ -106,6 +107,7 @@ def realign(
     """
     s = settings or RealignSettings()
     spec = model.spec
+    required(model.fixed)
     if spec.controller is not None or spec.quantisers is not None:
         what = "inferred inputs" if spec.controller is not None else "quantisers of its training"
         raise ModelError(f"a model with {what} cannot be realigned; train it anew on today's units")
@@ -239,9 +241,7 @@ class _ReadIn:
         n_spikes = (y * where).sum().clamp(min=1.0)
         return (each * where).sum() / n_spikes
 
-    def fold(
-        self, model: Model, counts: NDArray[np.uint8], before: float, after: float
-    ) -> Model:
+    def fold(self, model: Model, counts: NDArray[np.uint8], before: float, after: float) -> Model:
         """Return the model for today's units."""
         matrix, constant, weight, bias = (
             p.detach().double().numpy() for p in (*self.parameters, *self.read_out)
@@ -255,10 +255,11 @@ class _ReadIn:
         weights["rates.weight"] = weight.astype(np.float32)
         weights["rates.bias"] = (bias - math.log(model.bin_width)).astype(np.float32)
         spec = model.spec.model_copy(update={"n_units": len(self._labels)})
+        old = required(model.fixed)
         return Model.from_weights(
             spec, weights, unit_labels=self._labels, bin_width=model.bin_width,
-            calibration=counts[:512], weight_bits=model.fixed.weight_bits,
-            product_bits=16 - model.fixed.encoder_drop,
+            calibration=counts[:512], weight_bits=old.weight_bits,
+            product_bits=16 - old.encoder_drop,
             alignment=model.alignment, provenance=_provenance(model, counts, before, after),
         )  # fmt: skip
 

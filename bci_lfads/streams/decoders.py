@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -105,6 +105,7 @@ def make_decoder(
     form: Literal["auto", "events", "ids", "counts"] = "auto",
     declared: Literal["count"] | None = None,
     reference: Literal["start", "centre", "end"] | None = None,
+    optional: Collection[str] = (),
     counters: DecoderCounters,
 ) -> tuple[Decoder, SourceBins | None]:
     """Choose and prepare the decoder for a stream.
@@ -122,6 +123,8 @@ def make_decoder(
         The model's, seconds; a whole multiple of a counts stream's.
     form, declared, reference
         What the rig file says of the stream.
+    optional
+        Of the units, those that the stream need not have.
     counters
         Where to count.
 
@@ -142,6 +145,14 @@ def make_decoder(
         raise StreamError(
             f"stream '{header.name}' carries {found}; the rig file says format = '{form}'"
         )
+    if optional:
+        return _make_partial(
+            header, units, optional, lambda some: make_decoder(
+                header, some, {u: n for u, n in expand_units(units, unit_map).items() if u in some},
+                bin_width=bin_width, form=form, declared=declared, reference=reference,
+                counters=counters,
+            ),
+        )  # fmt: skip
     named = expand_units(units, unit_map)
     who = f"stream '{header.name}'"
     if found == "counts":
@@ -160,6 +171,43 @@ def make_decoder(
     listed_pairs = _keyed(header.listed_units(("channel", "unit")), pair)
     how = "'channel/unit' or its label"
     return _Events(find_units(who, units, named, listed_pairs, pair, how), header, counters), None
+
+
+def _make_partial(
+    header: Header,
+    units: Sequence[str],
+    optional: Collection[str],
+    make: Callable[[list[str]], tuple[Decoder, SourceBins | None]],
+) -> tuple[Decoder, SourceBins | None]:
+    """Make a decoder of those units that the stream has, which are all but optional ones."""
+    there = [u for u in units if u not in optional]
+    make(there)  # refuses what lacks others
+    for unit in units:
+        if unit in optional:
+            try:
+                make([unit])
+            except StreamError:
+                continue
+            there.append(unit)
+    there = [u for u in units if u in there]
+    decoder, bins = make(there)
+    return _Placed(decoder, [units.index(u) for u in there]), bins
+
+
+class _Placed:
+    """Units of another decoder at their places among more."""
+
+    def __init__(self, decoder: Decoder, places: Sequence[int]) -> None:
+        self._decoder = decoder
+        self._places = np.array([*places, -1], np.int32)  # unknown ones stay unknown
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        return self._decoder.dtype
+
+    def decode(self, samples: Any, stamps: NDArray[np.float64]) -> SpikeChunk:
+        chunk = self._decoder.decode(samples, stamps)
+        return chunk._replace(units=self._places[chunk.units])
 
 
 def _keyed(texts: Mapping[str, str], key_of: Callable[[str], Key | None]) -> dict[str, Key]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class SpikeInlet:
         What the rig file says of the stream.
     max_rate
         Spikes per second to size buffers for.
+    optional
+        Of the units, those that the stream need not have.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class SpikeInlet:
         declared_unit: Literal["count"] | None = None,
         timestamp_reference: Literal["start", "centre", "end"] | None = None,
         max_rate: float = 50_000.0,
+        optional: Collection[str] = (),
     ) -> None:
         self.counters = DecoderCounters()
         self.source_bins: SourceBins | None = None
@@ -63,7 +66,8 @@ class SpikeInlet:
         def accept(header: Header) -> None:
             self._decoder, self.source_bins = make_decoder(
                 header, units, unit_map or {}, bin_width=bin_width, form=form,
-                declared=declared_unit, reference=timestamp_reference, counters=self.counters,
+                declared=declared_unit, reference=timestamp_reference, optional=optional,
+                counters=self.counters,
             )  # fmt: skip
             kind = self._decoder.dtype
             self._buffer = None if kind is None else np.empty((_MOST, header.n_channels), kind)

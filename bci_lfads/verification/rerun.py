@@ -14,7 +14,7 @@ from bci_lfads.errors import StreamError
 from bci_lfads.journal import CHANNELS, Event
 from bci_lfads.models.model import Model
 from bci_lfads.pipeline import lookback, make_windows
-from bci_lfads.rig import Rig, TrialSettings
+from bci_lfads.rig import Rig, TrialSettings, masked_units
 from bci_lfads.streams.decoders import Decoder, DecoderCounters, make_decoder
 from bci_lfads.streams.markers import label
 from bci_lfads.verification.align import Aligned, align
@@ -198,6 +198,7 @@ class Rerun:
                 stream.header, self._model.unit_labels, self._rig.input.units,
                 bin_width=self._model.bin_width, form=asked.format, declared=asked.declared_unit,
                 reference=asked.timestamp_reference, counters=self._decoder_counters,
+                optional=masked_units(self._rig, self._model.unit_labels),
             )[0]  # fmt: skip
         except StreamError:
             return None  # the loop refused it, too

@@ -16,6 +16,7 @@ from bci_lfads.engines.base import Engine, Latents
 from bci_lfads.errors import ModelError
 from bci_lfads.journal import CHANNELS
 from bci_lfads.models.model import Model
+from bci_lfads.pipeline import as_masked
 from bci_lfads.rig import Rig, TrialSettings
 from bci_lfads.verification.rerun import NEVER, AllSpikes, Rerun
 from bci_lfads.verification.session import RecordedRun
@@ -115,6 +116,7 @@ def verify(
         If it is another model than the one that ran.
     """
     about = run.about
+    model = as_masked(about.rig, model)
     if model.hash != about.model_hash:
         raise ModelError(
             f"the run used model {about.model_hash[:12]}…, this is {model.hash[:12]}…; give the "

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from bci_lfads_gui.model.drift import compare
+from bci_lfads.drift import compare
 from bci_lfads_gui.model.health import Level, StreamFacts, StreamMeter, Trend, judge
 from bci_lfads_gui.model.latency import histogram, summarise
 from bci_lfads_gui.model.projection import fit, rotate

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bci_lfads.about import About
+from bci_lfads.drift import Drift, compare
 from bci_lfads.rig import TrialSettings
-from bci_lfads_gui.model.drift import Drift, compare
 from bci_lfads_gui.model.health import StreamFacts
 from bci_lfads_gui.model.latency import COLUMNS
 from bci_lfads_gui.model.ring import Ring

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 _FACTOR = 2.0  # of the reference rate: twice, or half
 _SIGMAS = 4.0  # beyond what Poisson counts do by chance
 _ALARM = 0.2  # of the units
+_HALF = 30.0  # seconds
 _SILENT = 0.5  # Hz; a unit that fired more than this and now does not at all
 
 
@@ -38,7 +39,7 @@ class Drift:
     @property
     def alarm(self) -> bool:
         """Whether so many units changed that the model can hardly be right."""
-        return len(self.changed) > _ALARM * self.n_units
+        return too_many(len(self.changed), self.n_units)
 
     def in_words(self) -> str:
         """Return it as a short line."""
@@ -46,6 +47,11 @@ class Drift:
             return "rates: not enough spikes yet"
         what = f"{len(self.changed)} of {self.n_units} units changed, {len(self.silent)} silent"
         return f"{what}, against {self.against}"
+
+
+def too_many(n_changed: int, n_units: int) -> bool:
+    """Return whether so many of so many units have changed that the model can hardly be right."""
+    return n_changed > _ALARM * n_units
 
 
 def compare(
@@ -67,3 +73,39 @@ def compare(
         against, seconds, tuple(np.flatnonzero(changed).tolist()),
         tuple(np.flatnonzero(silent).tolist()), len(rates),
     )  # fmt: skip
+
+
+class RateMeter:
+    """Counts of the newest half to whole minute, in fixed memory.
+
+    Parameters
+    ----------
+    n_units, bin_width
+        Of the counts; seconds.
+    """
+
+    def __init__(self, n_units: int, bin_width: float) -> None:
+        self._sums = np.zeros((2, n_units), np.int64)
+        self._bins = [0, 0]
+        self._some = np.zeros(n_units, np.int64)
+        self._half = max(1, round(_HALF / bin_width))
+        self._bin_width = bin_width
+
+    def add(self, counts: NDArray[np.uint8]) -> None:
+        """Add bins, uint8, shape ``(n_bins, n_units)``; allocates nothing."""
+        np.sum(counts, axis=0, dtype=np.int64, out=self._some)
+        self._sums[0] += self._some
+        self._bins[0] += len(counts)
+        if self._bins[0] >= self._half:
+            self._sums[1], self._bins[1] = self._sums[0], self._bins[0]
+            self._sums[0], self._bins[0] = 0, 0
+
+    @property
+    def seconds(self) -> float:
+        """For how long was counted."""
+        return sum(self._bins) * self._bin_width
+
+    def rates(self) -> NDArray[np.float64]:
+        """Return rates in Hz, shape ``(n_units,)``; zero where nothing was counted."""
+        rates: NDArray[np.float64] = self._sums.sum(axis=0) / max(self.seconds, self._bin_width)
+        return rates
