@@ -38,7 +38,7 @@ class RealignSettings:
     """Of the optimiser."""
     batch: int = 64
     """Windows a step."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     """Largest; it falls to zero along half a cosine."""
     divergence: float = 1.0
     """Weight of the states' divergence, nats a direction, beside the likelihood, nats a spike."""
