@@ -4,73 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bci_lfads.errors import StreamError
-from bci_lfads.journal import CHANNELS, Event
+from bci_lfads.journal import Event
 from bci_lfads.models.model import Model
 from bci_lfads.pipeline import lookback, make_windows
-from bci_lfads.rig import Rig, TrialSettings, masked_units
-from bci_lfads.streams.decoders import Decoder, DecoderCounters, make_decoder
+from bci_lfads.rig import TrialSettings
 from bci_lfads.streams.markers import label
-from bci_lfads.verification.align import Aligned, align
-from bci_lfads.verification.session import RawStream, RecordedRun
+from bci_lfads.verification.inputs import COLUMN, RunInput
 from bci_lfads.windows import Window, Windows
-
-_COLUMN = {name: k for k, name in enumerate(CHANNELS)}
-NEVER = int(np.iinfo(np.int64).max)
-"""Instead of a row of the journal: of a sample that the loop did not take."""
-
-
-class AllSpikes(NamedTuple):
-    """Every recorded spike of the model's units, taken by the loop or not, by ascending stamp.
-
-    Attributes
-    ----------
-    times, units, counts
-        As of `SpikeChunk`.
-    row
-        Row of the journal by which the loop had taken it; the largest int64 where it never did.
-    """
-
-    times: NDArray[np.float64]
-    units: NDArray[np.int32]
-    counts: NDArray[np.int32]
-    row: NDArray[np.int64]
-
-
-@dataclass
-class _Input:
-    """The recorded streams of one kind, one after the other, and where the journal has them."""
-
-    streams: tuple[RawStream, ...]
-    stamps: NDArray[np.float64]
-    firsts: NDArray[np.int64]
-    places: Aligned
-    added: NDArray[np.float64]
-    row: NDArray[np.int64]
-
-    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, slice, NDArray[np.float64]]]:
-        """Yield which stream, which of its samples, and their stamps on the loop's clock."""
-        for k in range(len(self.streams)):
-            a, b = max(start, int(self.firsts[k])), min(stop, int(self.firsts[k + 1]))
-            if a < b:
-                inside = slice(a - int(self.firsts[k]), b - int(self.firsts[k]))
-                yield k, inside, self.stamps[a:b] + self.added[a:b]
-
-    def before_loss(self) -> NDArray[np.bool_]:
-        """Return, of each row, whether a stream ends before the next samples that are found."""
-        found = np.where(self.places.stop > self.places.start, self.places.start, NEVER)
-        following = np.minimum.accumulate(found[::-1])[::-1]
-        ends = self.firsts[1:-1]
-        next_end = np.concatenate([ends, [NEVER]])[np.searchsorted(ends, self.places.stop)]
-        # Where nothing follows, the stream may have ended with the last recorded sample.
-        result: NDArray[np.bool_] = next_end <= following
-        return result & (next_end < NEVER)
 
 
 class Rerun:
@@ -78,25 +21,19 @@ class Rerun:
 
     Parameters
     ----------
-    run
-        As recorded.
-    rig
-        Its settings.
+    source
+        What came in.
     model
-        Its model.
+        The run's.
     """
 
-    def __init__(self, run: RecordedRun, rig: Rig, model: Model) -> None:
-        self._rig, self._model = rig, model
-        self.rows = np.asarray(run.journal.values, np.float64)
-        self.spikes = self._input(run.spikes, "spikes", "spike_stamp", "a")
-        self.markers = self._input(run.markers, "markers", "marker_stamp", "b")
-        self._decoder_counters = DecoderCounters()
-        self._decoders = [self._decoder(stream) for stream in run.spikes]
-        self.lost = self.spikes.places.lost + self.markers.places.lost
+    def __init__(self, source: RunInput, model: Model) -> None:
+        self._source, self._rig, self._model = source, source.about.rig, model
+        spikes, markers = source.spikes, source.markers
+        self.lost = spikes.places.lost + markers.places.lost
         """Of each row: samples that the recording lacks."""
-        self.at_loss = np.where(self.spikes.places.lost > 0, self.spikes.before_loss(), True)
-        self.at_loss &= np.where(self.markers.places.lost > 0, self.markers.before_loss(), True)
+        self.at_loss = np.where(spikes.places.lost > 0, spikes.before_loss(), True)
+        self.at_loss &= np.where(markers.places.lost > 0, markers.before_loss(), True)
         """Of each row: whether they are the last of a source that then was lost. LSL gives up
         what waits for a consumer when a source dies, so loop and recorder may differ there."""
         self.row = -1
@@ -105,47 +42,13 @@ class Rerun:
 
     def __iter__(self) -> Iterator[Window]:
         """Yield the windows, each valid until the next one."""
-        spikes, markers = self.spikes.places, self.markers.places
-        for row in range(len(self.rows)):
+        spikes, markers = self._source.spikes.places, self._source.markers.places
+        for row in range(len(self._source.rows)):
             self.row = row
             self._push_spikes(int(spikes.start[row]), int(spikes.stop[row]))
             self._push_markers(int(markers.start[row]), int(markers.stop[row]))
-            event, a, b = (self.rows[row, _COLUMN[c]] for c in ("event", "a", "b"))
+            event, a, b = (self._source.rows[row, COLUMN[c]] for c in ("event", "a", "b"))
             yield from self._do(Event(int(event)), float(a), float(b))
-
-    def all_spikes(self) -> AllSpikes:
-        """Return what the source sent, as far as it was recorded."""
-        chunks: list[tuple[NDArray[Any], ...]] = []
-        n = len(self.spikes.stamps)
-        for k, inside, stamps in self.spikes.pieces(0, n):
-            decoder = self._decoders[k]
-            if decoder is None:
-                continue
-            first = int(self.spikes.firsts[k]) + inside.start
-            values = self.spikes.streams[k].values
-            for i in range(inside.start, inside.stop, _STEP):
-                part = slice(i, min(i + _STEP, inside.stop))
-                at = i - inside.start
-                chunk = decoder.decode(values[part], stamps[at : at + part.stop - part.start])
-                rows = self.spikes.row[first + at : first + at + part.stop - part.start]
-                chunks.append((*chunk, _rows_of(decoder, values[part], rows)))
-        if not chunks:
-            return _NOTHING
-        times, units, counts, row = (np.concatenate([c[i] for c in chunks]) for i in range(4))
-        good = np.isfinite(times) & (units >= 0)
-        order = np.flatnonzero(good)[np.argsort(times[good], kind="stable")]
-        return AllSpikes(times[order], units[order], counts[order], row[order])
-
-    def corrections(self) -> NDArray[np.float64]:
-        """Return what was added to spikes' stamps, each time that it changed; seconds."""
-        changes = self.rows[:, _COLUMN["event"]] == Event.CLOCK
-        added: NDArray[np.float64] = self.rows[changes, _COLUMN["a"]]
-        return added
-
-    def gaps(self) -> list[tuple[float, float]]:
-        """Return from when until when the source of spikes was away."""
-        rows = self.rows[self.rows[:, _COLUMN["event"]] == Event.GAP]
-        return [(float(r[_COLUMN["a"]]), float(r[_COLUMN["b"]])) for r in rows]
 
     def _do(self, event: Event, a: float, b: float) -> Iterator[Window]:
         windows = self.windows
@@ -164,44 +67,17 @@ class Rerun:
                 self.windows.count_on(windows)
 
     def _push_spikes(self, start: int, stop: int) -> None:
-        for k, inside, stamps in self.spikes.pieces(start, stop):
-            decoder = self._decoders[k]
+        for k, inside, stamps in self._source.spikes.pieces(start, stop):
+            decoder = self._source.decoders[k]
             if decoder is not None:
-                chunk = decoder.decode(self.spikes.streams[k].values[inside], stamps)
+                chunk = decoder.decode(self._source.spikes.streams[k].values[inside], stamps)
                 if len(chunk.times):
                     self.windows.push_spikes(*chunk)
 
     def _push_markers(self, start: int, stop: int) -> None:
-        for k, inside, stamps in self.markers.pieces(start, stop):
-            values = self.markers.streams[k].values[inside]
+        for k, inside, stamps in self._source.markers.pieces(start, stop):
+            values = self._source.markers.streams[k].values[inside]
             self.windows.push_markers(stamps, [label(row[0]) for row in values])
-
-    def _input(self, streams: tuple[RawStream, ...], count: str, stamp: str, add: str) -> _Input:
-        stamps = np.concatenate([np.empty(0), *(s.stamps for s in streams)])
-        firsts = np.cumsum([0, *(len(s.stamps) for s in streams)])
-        taken = self.rows[:, _COLUMN[count]].astype(np.int64)
-        places = align(stamps, taken, self.rows[:, _COLUMN[stamp]])
-        added, row = np.zeros(len(stamps)), np.full(len(stamps), NEVER)
-        correction, known = 0.0, 0
-        for i, (a, b) in enumerate(zip(places.start, places.stop, strict=True)):
-            added[known:b], known = correction, max(known, int(b))
-            row[a:b] = i
-            if self.rows[i, _COLUMN["event"]] == Event.CLOCK:
-                correction = float(self.rows[i, _COLUMN[add]])
-        added[known:] = correction
-        return _Input(streams, stamps, firsts, places, added, row)
-
-    def _decoder(self, stream: RawStream) -> Decoder | None:
-        asked = self._rig.input.spikes
-        try:
-            return make_decoder(
-                stream.header, self._model.unit_labels, self._rig.input.units,
-                bin_width=self._model.bin_width, form=asked.format, declared=asked.declared_unit,
-                reference=asked.timestamp_reference, counters=self._decoder_counters,
-                optional=masked_units(self._rig, self._model.unit_labels),
-            )[0]  # fmt: skip
-        except StreamError:
-            return None  # the loop refused it, too
 
     def _new_windows(self) -> Windows:
         window, capacity = self._rig.window, 1
@@ -209,18 +85,3 @@ class Rerun:
             most = self._rig.input.spikes.max_rate
             capacity = math.ceil(most * lookback(window, self._model))
         return make_windows(window, self._model, capacity)
-
-
-_STEP = 4096
-_NOTHING = AllSpikes(
-    np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64)
-)
-
-
-def _rows_of(
-    decoder: Decoder, values: NDArray[np.generic], rows: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the journal's row of each decoded entry, by giving samples their place as a stamp."""
-    places = decoder.decode(values, np.arange(len(rows), dtype=np.float64)).times
-    found: NDArray[np.int64] = rows[np.rint(places).astype(np.int64).clip(0, len(rows) - 1)]
-    return found

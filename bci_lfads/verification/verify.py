@@ -14,11 +14,11 @@ from bci_lfads.binning import BinGrid
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, Latents
 from bci_lfads.errors import ModelError
-from bci_lfads.journal import CHANNELS
 from bci_lfads.models.model import Model
 from bci_lfads.pipeline import as_masked
 from bci_lfads.rig import Rig, TrialSettings
-from bci_lfads.verification.rerun import NEVER, AllSpikes, Rerun
+from bci_lfads.verification.inputs import COLUMN, NEVER, AllSpikes, RunInput
+from bci_lfads.verification.rerun import Rerun
 from bci_lfads.verification.session import RecordedRun
 from bci_lfads.windows import Window
 
@@ -26,7 +26,6 @@ _BATCH = 128
 _LISTED = 20  # windows named in a report, for each reason
 _ALWAYS = ("received", "outside", "unknown", "invalid", "ahead", "saturated")
 # Of trials these depend on when exactly spikes came, within a step of the journal.
-_SPIKE_STAMP, _MARKER_STAMP = CHANNELS.index("spike_stamp"), CHANNELS.index("marker_stamp")
 _DIFFERS = "window(s) whose published factors are not those of the recorded spikes"
 _LACKING = "window(s) of whose input the recording lacks samples"
 _LAST = "the recording lacks the last samples of a source that was lost then"
@@ -127,22 +126,23 @@ def verify(
         result.facts["engine"] = "torch: floats depend on its version and threads"
     # A card computes the same integers as the native engine, so no card is needed here.
     name = "torch" if about.rig.engine == "torch" else "native"
-    rerun = Rerun(run, about.rig, model)
     with open_engine(name, model) as engine:
-        _Comparison(run, rerun, model, engine, result).run(on_window)
+        _Comparison(run, model, engine, result).run(on_window)
     return result
 
 
 class _Comparison:
     def __init__(
-        self, run: RecordedRun, rerun: Rerun, model: Model, engine: Engine, result: Verification
+        self, run: RecordedRun, model: Model, engine: Engine, result: Verification
     ) -> None:
-        self._run, self._rerun, self._model, self._engine = run, rerun, model, engine
+        self._run, self._model, self._engine = run, model, engine
+        self._source = RunInput(run)
+        self._rerun = Rerun(self._source, model)
         self._rig: Rig = run.about.rig
         self._hop = run.about.hop
         self._result = result
         self._published = _Published(run, model)
-        self._all = rerun.all_spikes()
+        self._all = self._source.all_spikes()
         self._expected = _Expected(self._all, model)
         spec = model.spec
         centres = (np.arange(spec.n_bins_out, dtype=np.float64) + 0.5) * model.bin_width
@@ -176,7 +176,7 @@ class _Comparison:
         lost = np.flatnonzero(self._rerun.lost[: self._rerun.row + 1])
         if not len(lost):
             return ""
-        newest = self._rerun.rows[lost][:, (_SPIKE_STAMP, _MARKER_STAMP)]
+        newest = self._source.rows[lost][:, (COLUMN["spike_stamp"], COLUMN["marker_stamp"])]
         at = lost[~(np.nanmax(newest, axis=1) < start)]
         if not len(at):
             return ""
@@ -267,8 +267,8 @@ class _Comparison:
             result.problems.append(f"{counters['journal_lost']} rows of the journal are missing")
         if self._run.stopped and not self._rerun.lost.any():
             self._compare_counters(counters)
-        gaps = self._rerun.gaps()
-        added = 1e3 * self._rerun.corrections()
+        gaps = self._source.gaps()
+        added = 1e3 * self._source.corrections()
         result.facts |= {
             "samples_lacking": int(self._rerun.lost.sum()),
             "ended": "in good order" if self._run.stopped else "without a word",
