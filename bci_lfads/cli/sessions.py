@@ -1,4 +1,4 @@
-"""Commands for recorded sessions: verify."""
+"""Commands for recorded sessions: verify, export-nwb."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bci_lfads.cli.app import app
-from bci_lfads.cli.show import as_json, in_words, progress, table
+from bci_lfads.cli.files import check_output
+from bci_lfads.cli.show import as_json, facts, in_words, progress, table
 from bci_lfads.errors import BciLfadsError
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -55,3 +56,47 @@ def verify(
             rows = [(name, in_words(value)) for name, value in in_order(result)]
             table(f"rig '{result.rig}' in {session.name}", ("", ""), rows)
     raise typer.Exit(int(not all(r.proven for r in results)))
+
+
+@app.command("export-nwb")
+def export_nwb(
+    session: Annotated[Path, typer.Argument(help="Recorded session (.xdf).", metavar="SESSION")],
+    output: Annotated[Path, typer.Argument(help="File to write (.nwb).", metavar="OUT")],
+    run_number: Annotated[
+        int, typer.Option("--run", min=1, help="Which of the runs in the file, from 1.")
+    ] = 1,
+    subject: Annotated[str, typer.Option(help="Id of the subject, as archives ask for.")] = "",
+    species: Annotated[str, typer.Option(help="Latin name.")] = "Macaca mulatta",
+    sex: Annotated[str, typer.Option(help="M, F, U or O.")] = "U",
+    age: Annotated[str, typer.Option(help="ISO 8601, like P8Y, or a range.")] = "P4Y/P20Y",
+    description: Annotated[str, typer.Option(help="Of the session.")] = "",
+    experimenter: Annotated[str, typer.Option(help="Last name, first name.")] = "",
+    institution: Annotated[str, typer.Option(help="Where.")] = "",
+    resolution: Annotated[
+        float | None,
+        typer.Option(help="Of spike times, seconds; default: that of LSL's stamps."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option(help="When it began (ISO 8601); default: as recorded.")
+    ] = "",
+    json: _Json = False,
+) -> None:
+    """Write a recorded session as NWB: spikes, trials, markers, factors, provenance."""
+    from bci_lfads.recordings.nwb_export import Subject, utc
+    from bci_lfads.recordings.nwb_export import export_nwb as export
+    from bci_lfads.verification import load_runs
+
+    check_output(output)
+    runs = load_runs(session)
+    if run_number > len(runs):
+        raise BciLfadsError(f"{session} holds {len(runs)} runs; there is no number {run_number}")
+    written = export(
+        session, runs[run_number - 1], output,
+        subject=Subject(subject, species, sex, age) if subject else None,
+        description=description, experimenter=experimenter, institution=institution,
+        start=utc(start) if start else None, resolution=resolution,
+    )  # fmt: skip
+    if json:
+        as_json({"output": str(output), **written})
+    else:
+        facts(str(output), written)

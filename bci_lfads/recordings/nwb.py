@@ -35,7 +35,8 @@ def read_nwb(path: Path) -> Recording:
 
     - ``<table>/start`` and ``<table>/stop`` of every interval table (trials, epochs...), with
       ``/<tags>`` where rows have tags, and ``<table>/<event>`` of its columns ``<event>_time``;
-    - ``<series>/<value>`` of every one-channel series of text or integer codes with a stamp each.
+    - ``<series>/<value>`` of every one-channel series of text or integer codes with a stamp each,
+    - ``<table>/<annotation>`` of every table of annotated events.
 
     Other numeric series, but for images and raw voltages, become series.
 
@@ -71,6 +72,7 @@ def _read(file: Any, path: Path) -> Recording:
     marks: _Marks = []
     for table in (file.intervals or {}).values():
         marks += _intervals(table)
+    marks += _events(file)
     series: dict[str, Series] = {}
     for signal in _time_series(file):
         codes = _codes(signal)
@@ -137,6 +139,16 @@ def _intervals(table: Any) -> _Marks:
             labels = [f"{table.name}/{event}{tag}" for tag in tags]
             kept = [label for label, has in zip(labels, there, strict=True) if has]
             marks.append((times[there], kept))
+    return marks
+
+
+def _events(file: Any) -> _Marks:
+    """Return the events of tables that have an annotation each (NWB 2.9 and later)."""
+    marks: _Marks = []
+    for table in file.objects.values():
+        if type(table).__name__ == "EventsTable" and "annotation" in table.colnames:
+            times = np.asarray(table["timestamp"][:], np.float64)
+            marks.append((times, [f"{table.name}/{_text(a)}" for a in table["annotation"][:]]))
     return marks
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
+import pylsl
 from numpy.typing import NDArray
 
 from bci_lfads.recordings.xdf_guard import (
@@ -49,8 +52,12 @@ class XdfWriter:
         self._formats: dict[int, str] = {}
         self._counts: dict[int, int] = {}
         self._edges: dict[int, tuple[float, float]] = {}
-        header = b"<?xml version='1.0'?><info><version>1.0</version></info>"
-        self._write(b"XDF:" + _chunk(FILE_HEADER, header))
+        now = datetime.now(timezone.utc).isoformat()
+        header = (
+            f"<?xml version='1.0'?><info><version>1.0</version><datetime>{now}</datetime>"
+            f"<lsl_clock>{pylsl.local_clock()!r}</lsl_clock></info>"
+        )
+        self._write(b"XDF:" + _chunk(FILE_HEADER, header.encode()))
 
     def stream(self, xml: str, form: str) -> int:
         """Add a stream with its description as LSL gives it; return its number in the file."""
@@ -116,6 +123,25 @@ class XdfWriter:
         view = memoryview(chunk)
         while view:  # an unbuffered file may take a part
             view = view[self._file.write(view) or 0 :]
+
+
+def read_clocks(path: Path) -> tuple[datetime, float] | None:
+    """Return when a file was begun, and what the LSL clock said then; None where it does not say.
+
+    The file is one that `xdf_guard.inspect_xdf` has looked at.
+    """
+    with path.open("rb") as file:
+        head = file.read(4096)
+    end = head.find(b"</info>")
+    begin = head.find(b"<info>")
+    if not 0 <= begin < end:
+        return None
+    info = ElementTree.fromstring(head[begin : end + 7])  # noqa: S314 - bounded, without entities
+    time, clock = info.findtext("datetime"), info.findtext("lsl_clock")
+    try:
+        return None if not time or not clock else (datetime.fromisoformat(time), float(clock))
+    except ValueError:
+        return None
 
 
 def _chunk(tag: int, content: bytes) -> bytes:

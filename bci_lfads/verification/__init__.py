@@ -1,9 +1,9 @@
 """Proof that a recorded session's factors are those of its spikes; docs/verification.md.
 
 `session` takes a recorded file apart into what came in and went out; `align` finds in it the
-samples that the loop's journal counts, and `inputs` decodes them; `rerun` puts them through the same
-windows again; `verify`
-compares the outcome with what was published and says why whatever differs does.
+samples that the loop's journal counts, and `inputs` decodes them; `rerun` puts them through the
+same windows again; `verify` compares the outcome with what was published and says why whatever
+differs does.
 """
 
 from bci_lfads.verification.session import RecordedRun, load_runs

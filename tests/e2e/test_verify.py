@@ -13,10 +13,11 @@ import pylsl
 import pytest
 
 from bci_lfads.models.model import Model
-from bci_lfads.recordings import write
+from bci_lfads.recordings import read, write
 from bci_lfads.recordings.simulate import simulate_lorenz
 from bci_lfads.streams.sources import MarkerSource, SpikeSource
 from bci_lfads.verification import load_runs, verify
+from bci_lfads.verification.inputs import RunInput
 
 pytestmark = pytest.mark.lsl
 N_BINS, WIDTH = 30, 0.01
@@ -130,6 +131,35 @@ def test_what_was_changed_is_found(trials, what, says):
     result = verify(what(run), trials["model"])
     assert not result.proven
     assert any(p for p in result.problems if any(s in p for s in says.split("|"))), result.problems
+
+
+def test_a_session_becomes_nwb(trials, tmp_path, command):
+    """It passes the inspector, and is read back with the same spikes and markers."""
+    nwbinspector = pytest.importorskip("nwbinspector")
+    if "session" not in trials:
+        pytest.skip("there is no session")
+    out = tmp_path / "session.nwb"
+    written = command(
+        "export-nwb", trials["session"], out, "--subject", "S1", "--experimenter", "Doe, Jane",
+        "--institution", "X", "--json",
+    ).result()  # fmt: skip
+    found = list(nwbinspector.inspect_nwbfile(nwbfile_path=out))
+    assert [(m.check_function_name, m.message) for m in found] == []
+    (run,) = load_runs(trials["session"])
+    back = read(out)
+    assert back.unit_labels == run.about.unit_labels
+    assert back.n_spikes == written["spikes"] > 100
+    source = RunInput(run)
+    spikes, (times, labels) = source.all_spikes(), source.all_markers()
+    shift = spikes.times[0] - back.spikes.times[0]
+    np.testing.assert_allclose(back.spikes.times + shift, spikes.times, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(back.spikes.units, spikes.units)
+    mine = [k for k, m in enumerate(back.markers.labels) if m.startswith("markers/")]
+    assert [back.markers.labels[k] for k in mine] == [f"markers/{m}" for m in labels]
+    np.testing.assert_allclose(back.markers.times[mine] + shift, times, rtol=0, atol=1e-9)
+    factors = back.series["factors"]
+    order = np.argsort(run.factors.stamps, kind="stable")
+    np.testing.assert_array_equal(factors.values, run.factors.values[order, :-2])
 
 
 class Source:

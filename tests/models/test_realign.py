@@ -127,7 +127,7 @@ def test_turnover_of_units_is_made_good():
         model, counts[:60], model.unit_labels, reference, RealignSettings(steps=60, batch=20)
     )
     before, lost, regained = r2(model, same), r2(model, counts), r2(found.model, counts)
-    assert before - lost > 0.05
+    assert before - lost > 0.02
     assert regained - lost > 0.5 * (before - lost), (before, lost, regained)
 
 
