@@ -62,7 +62,9 @@ def windows(recording: Recording, model: Model) -> tuple[NDArray[np.uint8], NDAr
     return batch.counts, series.values[nearest].astype(np.float64)
 
 
-def simulated(draws: range, steps: int, n_today: int = 120, n_scored: int = 60) -> list[list[str]]:
+def simulated(
+    draws: range, shares: list[float], steps: int, n_today: int = 120, n_scored: int = 60
+) -> list[list[str]]:
     model = Model.load(bundled("demo_model.safetensors"))
     reference, latents = windows(gather(replace(TASK, seed=1).blocks(), 200), model)
     x = factors_of(model, reference)
@@ -75,7 +77,7 @@ def simulated(draws: range, steps: int, n_today: int = 120, n_scored: int = 60) 
         return float((1 - rest / ((true - true.mean(axis=(0, 1))) ** 2).sum(axis=(0, 1))).mean())
 
     rows = []
-    for share in (0.1, 0.3, 0.5):
+    for share in shares:
         for draw in draws:
             seed = 500 + draw
             counts, true = windows(turned_over(seed, n_today + n_scored, share, draw), model)
@@ -175,6 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--first", type=int, default=100, help="first draw")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.3, 0.5])
     parser.add_argument("--steps", type=int, default=RealignSettings.steps)
     parser.add_argument("--epochs", type=int, default=60, help="of the real recording's model")
     parser.add_argument("--real", type=Path)
@@ -183,7 +186,7 @@ def main() -> None:
     draws = range(options.first, options.first + options.draws)
     if options.real is None:
         head = ["replaced", "R² before", "after turnover", "realigned", "regained"]
-        rows = simulated(draws, options.steps)
+        rows = simulated(draws, options.shares, options.steps)
     else:
         head = ["replaced", "accuracy before", "after turnover", "realigned", "regained"]
         rows = real(options.real, draws, options.steps, options.epochs)
