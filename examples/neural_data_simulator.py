@@ -1,7 +1,7 @@
 """Neural Data Simulator beside bci-lfads: its spikes come in, our factors take its decoder's place.
 
     python -m venv nds && nds/bin/pip install neural-data-simulator pylsl==1.16.2
-    python examples/neural_data_simulator.py --nds nds/bin
+    LSLAPICFG=$PWD/lsl_api.cfg python examples/neural_data_simulator.py --nds nds/bin
 
 Neural Data Simulator (its own environment: it wants an older pylsl, which takes the LSL library
 of this one) streams velocities, encodes them as rates, and makes spikes of those. This script
@@ -27,6 +27,7 @@ import pylsl
 import pylsl.lib
 
 N_CHANNELS, RATE = 24, 50.0
+LSL_SETTINGS = Path(__file__).resolve().parent.parent / "lsl_api.cfg"  # loopback only
 RIG = """
 name = "NDS"
 model = "model.safetensors"
@@ -65,6 +66,8 @@ def main() -> int:
     parser.add_argument("--nds", type=Path, required=True, help="folder of its commands")
     parser.add_argument("--seconds", type=float, default=60.0, help="to record")
     options = parser.parse_args()
+    if Path(os.environ.get("LSLAPICFG", "")).resolve() != LSL_SETTINGS:
+        raise SystemExit(f"run it with LSLAPICFG={LSL_SETTINGS}, so that both sides stay here")
     nds = options.nds.resolve()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -89,20 +92,25 @@ def start_simulator(nds: Path, folder: Path) -> list[subprocess.Popen[bytes]]:
     velocity /= velocity.std(axis=0)
     np.savez(folder / "velocity.npz", timestamps_train=t, vel_train=velocity.astype(np.float32))
     (folder / "plugin.py").write_text(PLUGIN.format(n=N_CHANNELS))
-    environment = os.environ | {"PYLSL_LIB": str(pylsl.lib.libpath)}
+    # It reads LSL's settings from its own home alone, whatever LSLAPICFG says; without this file
+    # it would look for streams on the whole network.
+    settings = folder / ".nds" / "lsl.config"
+    settings.parent.mkdir()
+    settings.write_text(LSL_SETTINGS.read_text())
+    environment = os.environ | {"PYLSL_LIB": str(pylsl.lib.libpath), "HOME": str(folder)}
     package = Path(
         subprocess.run(
             [nds / "python", "-c", "import neural_data_simulator as n; print(n.__path__[0])"],
             check=True, capture_output=True, text=True, env=environment,
         ).stdout.strip()
     )  # fmt: skip
-    settings = package / "config" / "settings.yaml"
+    defaults = package / "config" / "settings.yaml"
     commands = [
         ["streamer", "--settings-path", package / "streamer/config/settings_streamer.yaml", "-o",
          f"streamer.npz.input.file={folder / 'velocity.npz'}"],
-        ["encoder", "--settings-path", settings, "-o", f"encoder.model={folder / 'plugin.py'}",
+        ["encoder", "--settings-path", defaults, "-o", f"encoder.model={folder / 'plugin.py'}",
          "encoder.postprocessor=null", f"encoder.output.n_channels={N_CHANNELS}"],
-        ["ephys_generator", "--settings-path", settings, "-o",
+        ["ephys_generator", "--settings-path", defaults, "-o",
          "ephys_generator.noise.samples=16384", "ephys_generator.raw_data_frequency=10000"],
     ]  # fmt: skip
     said = (folder / "nds.log").open("wb")

@@ -86,7 +86,9 @@ def run(reader, *arguments, on_ready):
         process.communicate()
     assert ready, err
     assert process.returncode == 0, err
-    return json.loads(next(line for line in reversed(out.splitlines()) if line.startswith("{")))
+    found = [line for line in out.splitlines() if line.startswith("{")]
+    assert found, (out[-2000:], err)
+    return json.loads(found[-1])
 
 
 @pytest.mark.skipif(not has("mne_lsl"), reason="mne-lsl is not installed (extra dev)")

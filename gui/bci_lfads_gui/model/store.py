@@ -12,7 +12,7 @@ import numpy as np
 
 from bci_lfads.about import About
 from bci_lfads.drift import Drift, compare
-from bci_lfads.rig import TrialSettings
+from bci_lfads.rig import TrialSettings, masked_units
 from bci_lfads_gui.model.health import StreamFacts
 from bci_lfads_gui.model.latency import COLUMNS
 from bci_lfads_gui.model.ring import Ring
@@ -144,7 +144,10 @@ class Store:
                 return None
             rates, seconds = spikes.mean_rates(30.0)
             if about.unit_rates is not None:
-                return compare(rates, seconds, np.array(about.unit_rates), "training")
+                reference = np.array(about.unit_rates)
+                masked = np.isin(about.unit_labels, masked_units(about.rig, about.unit_labels))
+                reference[masked] = rates[masked]  # what they fire is of no effect
+                return compare(rates, seconds, reference, "training")
             if self._baseline is None:
                 first, seen = spikes.mean_rates(_BASELINE)
                 if seen < _BASELINE - 1.0:

@@ -37,7 +37,7 @@ class Collect(ez.Unit):
         self.STATE.stamps += [float(axis.value(i)) for i in range(len(message.data))]
         if len(self.STATE.samples) >= self.SETTINGS.n:
             found = {"samples": self.STATE.samples, "stamps": self.STATE.stamps}
-            sys.stdout.write(json.dumps(found) + "\n")
+            sys.stdout.write(f"\n{json.dumps(found)}\n")  # on a line of its own
             sys.stdout.flush()
             raise ez.NormalTermination
 

@@ -25,8 +25,10 @@ def main(factors: str, events: str, n_epochs: int) -> None:
         time.sleep(0.05)
     data = epochs.get_data(n_epochs=n_epochs)
     values, stamps = stream.get_data(picks="all")
+    # On a line of its own, whatever the library has logged.
     sys.stdout.write(
-        json.dumps(
+        "\n"
+        + json.dumps(
             {
                 "labels": stream.ch_names,
                 "rate": stream.info["sfreq"],
@@ -35,7 +37,9 @@ def main(factors: str, events: str, n_epochs: int) -> None:
                 "stamps": stamps.tolist(),
             }
         )
+        + "\n"
     )
+    sys.stdout.flush()
     epochs.disconnect()
     stream.disconnect()
     marks.disconnect()
