@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ _FACTOR = 2.0  # of the reference rate: twice, or half
 _SIGMAS = 4.0  # beyond what Poisson counts do by chance
 _ALARM = 0.2  # of the units
 _HALF = 30.0  # seconds
+_MOST_NAMED = 16  # units named on Status, of each kind
 _SILENT = 0.5  # Hz; a unit that fired more than this and now does not at all
 
 
@@ -109,3 +111,54 @@ class RateMeter:
         """Return rates in Hz, shape ``(n_units,)``; zero where nothing was counted."""
         rates: NDArray[np.float64] = self._sums.sum(axis=0) / max(self.seconds, self._bin_width)
         return rates
+
+
+class UnitWatch:
+    """What a run says of its units: which are masked, and how the others fire against training.
+
+    Parameters
+    ----------
+    unit_labels, bin_width
+        The model's; seconds.
+    masked
+        Labels of the units that it does not listen to.
+    rates
+        Mean rates in training, Hz; None where they are not known.
+    """
+
+    def __init__(
+        self,
+        unit_labels: Sequence[str],
+        bin_width: float,
+        masked: Sequence[str],
+        rates: Sequence[float] | None,
+    ) -> None:
+        self._labels, self._masked = tuple(unit_labels), tuple(masked)
+        self._reference = None if rates is None else np.array(rates)
+        self._meter = RateMeter(len(unit_labels), bin_width)
+
+    def add(self, counts: NDArray[np.uint8]) -> None:
+        """Add new bins, uint8, shape ``(n_bins, n_units)``; allocates nothing."""
+        self._meter.add(counts)
+
+    def status(self) -> dict[str, object]:
+        """Return it as JSON types; `docs/drift.md` says what is what."""
+        found: dict[str, object] = {"masked": list(self._masked[:_MOST_NAMED])}
+        if self._reference is None:
+            return found | {"drift": None}
+        drift = compare(self._meter.rates(), self._meter.seconds, self._reference, "training")
+        changed, silent = (
+            [self._labels[k] for k in units if self._labels[k] not in self._masked]
+            for units in (drift.changed, drift.silent)
+        )
+        n_units = len(self._labels) - len(self._masked)
+        return found | {
+            "drift": {
+                "seconds": drift.seconds,
+                "changed": len(changed),
+                "silent": len(silent),
+                "of": n_units,
+                "alarm": too_many(len(changed), n_units),
+                "which": changed[:_MOST_NAMED],
+            }
+        }

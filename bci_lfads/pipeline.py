@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bci_lfads.about import about, unit_rates
 from bci_lfads.acquisition import Acquisition
-from bci_lfads.drift import RateMeter, compare, too_many
+from bci_lfads.drift import UnitWatch
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, allocate
 from bci_lfads.errors import BciLfadsError, EngineError, RigError, StreamError
@@ -134,10 +134,10 @@ class Pipeline:
         centres = (np.arange(spec.n_bins_out) + 0.5) * model.bin_width
         self._centres, self._stamps = centres, np.empty_like(centres)
         self._counters, self._latencies = Counters(), _Latencies()
-        self._meter = RateMeter(spec.n_units, model.bin_width)
-        self._masked = masked_units(rig, model.unit_labels)
-        rates = unit_rates(model)
-        self._reference = None if rates is None else np.array(rates)
+        self._units = UnitWatch(
+            model.unit_labels, model.bin_width, masked_units(rig, model.unit_labels),
+            unit_rates(model),
+        )  # fmt: skip
         self._state, self._reason = "waiting", "not started"
         self._next_status = -math.inf
         self._newest_window = -math.inf
@@ -258,7 +258,7 @@ class Pipeline:
 
     def _process(self, slot: Slot) -> None:
         try:
-            self._meter.add(slot.counts[-self._hop :])  # for trials, of no hop, all of them
+            self._units.add(slot.counts[-self._hop :])  # for trials, of no hop, all of them
             submitted = self._clock()
             try:
                 latents = self.engine.infer(slot.counts, out=self._latents)
@@ -284,26 +284,6 @@ class Pipeline:
             self._publish_status(*self.condition(), trial=slot)
         if self._on_window is not None:
             self._on_window(slot)
-
-    def _units(self) -> dict[str, object]:
-        """Return which units are masked, and how the rates of the others compare with training."""
-        found: dict[str, object] = {"masked": list(self._masked[:_MOST_NAMED])}
-        if self._reference is None:
-            return found | {"drift": None}
-        labels = self.model.unit_labels
-        drift = compare(self._meter.rates(), self._meter.seconds, self._reference, "training")
-        changed = [labels[k] for k in drift.changed if labels[k] not in self._masked]
-        silent = [labels[k] for k in drift.silent if labels[k] not in self._masked]
-        return found | {
-            "drift": {
-                "seconds": drift.seconds,
-                "changed": len(changed),
-                "silent": len(silent),
-                "of": len(labels) - len(self._masked),
-                "alarm": too_many(len(changed), len(labels) - len(self._masked)),
-                "which": changed[:_MOST_NAMED],
-            }
-        }
 
     def _push_newest(
         self,
@@ -358,7 +338,7 @@ class Pipeline:
             "latency_ms": self._latencies.closed_to_pushed.percentiles().milliseconds(),
             "engine_ms": self._latencies.engine.percentiles().milliseconds(),
         }
-        status["units"] = self._units()
+        status["units"] = self._units.status()
         if self.recorder is not None:
             status["recording"] = {"file": self.recorder.file, "problem": self.recorder.problem}
         if trial is not None:
@@ -370,9 +350,6 @@ class Pipeline:
             }
         self._outlets.push_status(status, now)
         return status
-
-
-_MOST_NAMED = 16  # units named on Status, of each kind
 
 
 def _finite(value: float) -> float | None:

@@ -147,7 +147,7 @@ def use(folder: Path, seconds: float) -> int:
             "--factors", 4, "--hidden", 32, "--epochs", 60, "--json",
         )
     )  # fmt: skip
-    say("trained", trained.get("scores", {}))
+    say("trained", {k: trained[k] for k in ("epochs", "hash")})
     (folder / "rig.toml").write_text(RIG)
     loop = subprocess.Popen(
         [sys.executable, "-m", "bci_lfads", "--quiet", "run", str(folder / "rig.toml"), "--json"],

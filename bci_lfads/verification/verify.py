@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bci_lfads.binning import BinGrid
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, Latents
 from bci_lfads.errors import ModelError
 from bci_lfads.models.model import Model
 from bci_lfads.pipeline import as_masked
 from bci_lfads.rig import Rig, TrialSettings
-from bci_lfads.verification.inputs import COLUMN, NEVER, AllSpikes, RunInput
+from bci_lfads.verification.inputs import COLUMN, NEVER, RunInput
+from bci_lfads.verification.lookup import Expected, Published
 from bci_lfads.verification.rerun import Rerun
 from bci_lfads.verification.session import RecordedRun
 from bci_lfads.windows import Window
@@ -138,12 +138,13 @@ class _Comparison:
         self._run, self._model, self._engine = run, model, engine
         self._source = RunInput(run)
         self._rerun = Rerun(self._source, model)
+        self._lost = np.flatnonzero(self._rerun.lost)
         self._rig: Rig = run.about.rig
         self._hop = run.about.hop
         self._result = result
-        self._published = _Published(run, model)
+        self._published = Published(run, model)
         self._all = self._source.all_spikes()
-        self._expected = _Expected(self._all, model)
+        self._expected = Expected(self._all, model)
         spec = model.spec
         centres = (np.arange(spec.n_bins_out, dtype=np.float64) + 0.5) * model.bin_width
         self._centres: NDArray[np.float64] = centres
@@ -173,7 +174,7 @@ class _Comparison:
 
     def _doubt(self, start: float) -> str:
         """Say why the recording may lack samples of a window that has just closed, if it may."""
-        lost = np.flatnonzero(self._rerun.lost[: self._rerun.row + 1])
+        lost = self._lost[self._lost <= self._rerun.row]
         if not len(lost):
             return ""
         newest = self._source.rows[lost][:, (COLUMN["spike_stamp"], COLUMN["marker_stamp"])]
@@ -324,77 +325,6 @@ class _Comparison:
             said = (counters.get(group, {}) if group else counters).get(key)
             if said != value:
                 self._result.problems.append(f"the counter {name} was {said}, again it is {value}")
-
-
-class _Expected:
-    """Counts of all recorded spikes, whenever they came."""
-
-    def __init__(self, spikes: AllSpikes, model: Model) -> None:
-        self._spikes, self._model = spikes, model
-        self._grid: BinGrid | None = None
-        self._bins = np.empty(0, np.int64)
-
-    def of(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return a window's counts, and of each spike in it the journal's row."""
-        if window.grid != self._grid:
-            self._grid = window.grid
-            # Stamps ascend, and so do bins; those around a trial are enough.
-            self._bins = window.grid.indices(self._spikes.times)
-        spec = self._model.spec
-        a, b = np.searchsorted(self._bins, (window.first, window.first + spec.n_bins))
-        counts = np.zeros((spec.n_bins, spec.n_units), np.int64)
-        at = self._bins[a:b] - window.first
-        np.add.at(counts, (at, self._spikes.units[a:b]), self._spikes.counts[a:b])
-        return np.minimum(counts, 255).astype(np.uint8), self._spikes.row[a:b]
-
-
-class _Published:
-    """What was published, found by trial or by stamp."""
-
-    def __init__(self, run: RecordedRun, model: Model) -> None:
-        stream = run.factors
-        self._hop = run.about.hop
-        self._values = (
-            np.empty((0, model.spec.n_factors), np.float32) if stream is None else stream.values
-        )
-        self._stamps = np.empty(0) if stream is None else stream.stamps
-        self._rates = None if run.rates is None else run.rates.values
-        if self._rates is not None and len(self._rates) < len(self._values):
-            self._rates = None  # cut off earlier than the factors
-        self._taken = np.zeros(len(self._stamps), bool)
-        self._at: dict[float, int] = {}
-        if self._hop is None:
-            first = np.flatnonzero(self._values[:, -1] == 0).tolist()
-            self._at = {float(self._values[i, -2]): i for i in first}
-        else:
-            self._at = {t: i for i, t in enumerate(self._stamps.tolist())}
-        half = 0.5 * model.bin_width
-        self.last_end = float(self._stamps.max() + half) if len(self._stamps) else -np.inf
-
-    def take(
-        self, trial: int, stamps: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float64]] | None:
-        """Return factors, rates and stamps of a window; None where it was not published."""
-        n, trials = len(stamps), self._hop is None
-        first = self._at.get(float(np.float32(trial)) if trials else float(stamps[0]))
-        if first is None or first + n > len(self._stamps):
-            return None
-        rows = slice(first, first + n)
-        if trials and not (
-            np.array_equal(self._values[rows, -1], np.arange(n))
-            and (self._values[rows, -2] == np.float32(trial)).all()
-        ):
-            return None
-        self._taken[rows] = True
-        n_values = self._values.shape[1] - (2 if trials else 0)
-        rates = None if self._rates is None else self._rates[rows]
-        if rates is not None and trials:
-            rates = rates[:, :-2]
-        return self._values[rows, :n_values], rates, self._stamps[rows]
-
-    def rest(self) -> int:
-        """Return the number of samples that belong to no window."""
-        return int(np.count_nonzero(~self._taken))
 
 
 def in_order(result: Verification) -> Iterator[tuple[str, object]]:

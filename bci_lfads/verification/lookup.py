@@ -1,0 +1,78 @@
+"""Of a window: what was published of it, and what all recorded spikes would have made of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci_lfads.models.model import Model
+from bci_lfads.verification.inputs import AllSpikes
+from bci_lfads.verification.session import RecordedRun
+from bci_lfads.windows import Window
+
+
+class Expected:
+    """Counts of all recorded spikes, whenever they came."""
+
+    def __init__(self, spikes: AllSpikes, model: Model) -> None:
+        self._spikes, self._model = spikes, model
+
+    def of(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return a window's counts, and of each spike in it the journal's row."""
+        spec, spikes, width = self._model.spec, self._spikes, window.width
+        # The edges decide; a bin more on either side is surely enough to look at.
+        near = slice(*np.searchsorted(spikes.times, (window.start - width, window.stop + width)))
+        bins = window.grid.indices(spikes.times[near]) - window.first
+        inside = (bins >= 0) & (bins < spec.n_bins)
+        counts = np.zeros((spec.n_bins, spec.n_units), np.int64)
+        np.add.at(counts, (bins[inside], spikes.units[near][inside]), spikes.counts[near][inside])
+        return np.minimum(counts, 255).astype(np.uint8), spikes.row[near][inside]
+
+
+class Published:
+    """What was published, found by trial or by stamp."""
+
+    def __init__(self, run: RecordedRun, model: Model) -> None:
+        stream = run.factors
+        self._hop = run.about.hop
+        self._values = (
+            np.empty((0, model.spec.n_factors), np.float32) if stream is None else stream.values
+        )
+        self._stamps = np.empty(0) if stream is None else stream.stamps
+        self._rates = None if run.rates is None else run.rates.values
+        if self._rates is not None and len(self._rates) < len(self._values):
+            self._rates = None  # cut off earlier than the factors
+        self._taken = np.zeros(len(self._stamps), bool)
+        self._at: dict[float, int] = {}
+        if self._hop is None:
+            first = np.flatnonzero(self._values[:, -1] == 0).tolist()
+            self._at = {float(self._values[i, -2]): i for i in first}
+        else:
+            self._at = {t: i for i, t in enumerate(self._stamps.tolist())}
+        half = 0.5 * model.bin_width
+        self.last_end = float(self._stamps.max() + half) if len(self._stamps) else -np.inf
+
+    def take(
+        self, trial: int, stamps: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float64]] | None:
+        """Return factors, rates and stamps of a window; None where it was not published."""
+        n, trials = len(stamps), self._hop is None
+        first = self._at.get(float(np.float32(trial)) if trials else float(stamps[0]))
+        if first is None or first + n > len(self._stamps):
+            return None
+        rows = slice(first, first + n)
+        if trials and not (
+            np.array_equal(self._values[rows, -1], np.arange(n))
+            and (self._values[rows, -2] == np.float32(trial)).all()
+        ):
+            return None
+        self._taken[rows] = True
+        n_values = self._values.shape[1] - (2 if trials else 0)
+        rates = None if self._rates is None else self._rates[rows]
+        if rates is not None and trials:
+            rates = rates[:, :-2]
+        return self._values[rows, :n_values], rates, self._stamps[rows]
+
+    def rest(self) -> int:
+        """Return the number of samples that belong to no window."""
+        return int(np.count_nonzero(~self._taken))
