@@ -260,7 +260,7 @@ class Acquisition:
         old, self.windows = self.windows, self._new_windows()
         self.windows.count_on(old)
         self.watermark = self._newest_marker = self._spikes.last_stamp = -math.inf
-        self._begun = False
+        self._begun, self._position = False, -1
 
     def _move_on(self, now: float) -> None:
         newest = self._spikes.last_stamp

@@ -36,17 +36,22 @@ class RecorderProcess:
         self._ended = False
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as well
-        self._process = subprocess.Popen(
-            [
-                sys.executable, "-m", "bci_lfads", "--quiet", "record", str(path.absolute()),
-                "--rig", str(rig_file.resolve()), "--control",
-                *(["--overwrite"] if overwrite else []),
-            ],
-            # Not from the working folder: `-m` would take a checkout there for the package.
-            cwd=tempfile.gettempdir(),
-            stdin=subprocess.PIPE, stdout=self._said, stderr=self._errors,
-            start_new_session=True,  # Ctrl-C in this terminal is not for it
-        )  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+        command = [
+            sys.executable, "-m", "bci_lfads", "--quiet", "record", str(path.absolute()),
+            "--rig", str(rig_file.absolute()), "--control",
+            *(["--overwrite"] if overwrite else []),
+        ]  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                command,
+                # Not from the working folder: `-m` would take a checkout there for the package.
+                cwd=tempfile.gettempdir(),
+                stdin=subprocess.PIPE, stdout=self._said, stderr=self._errors,
+                start_new_session=True,  # Ctrl-C in this terminal is not for it
+            )  # fmt: skip
+        except OSError as error:
+            self._problem = f"the recorder does not start: {error}"
 
     @property
     def complete(self) -> bool:
@@ -56,7 +61,8 @@ class RecorderProcess:
     @property
     def problem(self) -> str:
         """Why it does not record any more, in words; empty while it does."""
-        if not self._problem and not self._ended and self._process.poll() is not None:
+        process = self._process
+        if not self._problem and not self._ended and process and process.poll() is not None:
             said = os.pread(self._errors.fileno(), 1 << 16, 0).decode("utf-8", "replace")
             lines = [line for line in said.splitlines() if line.strip()]
             self._problem = lines[-1].removeprefix("error: ") if lines else "the recorder ended"
@@ -68,6 +74,8 @@ class RecorderProcess:
         until = time.monotonic() + timeout
         while not (self.complete or self.problem or stop()) and time.monotonic() < until:
             time.sleep(0.05)
+        if not self.complete and not self.problem and not stop():
+            _log.warning("%s does not have all of the rig's streams after %g s", self.file, timeout)
         return self.complete and not self.problem
 
     def end(self) -> str:
@@ -75,16 +83,16 @@ class RecorderProcess:
 
         The streams must still be there, so that it has their last samples.
         """
-        if not self.problem and self._process.stdin is not None:
+        process = self._process
+        if not self.problem and process is not None and process.stdin is not None:
             time.sleep(_LINGER)
-            self._process.stdin.close()
+            process.stdin.close()
             try:
-                self._process.wait(_END)
+                process.wait(_END)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            if self._process.returncode == 0:
-                self._ended = True
+                process.kill()
+                process.wait()
+            self._ended = process.returncode == 0
         problem = self.problem
         self._said.close()
         self._errors.close()

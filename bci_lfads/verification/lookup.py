@@ -17,16 +17,23 @@ class Expected:
     def __init__(self, spikes: AllSpikes, model: Model) -> None:
         self._spikes, self._model = spikes, model
 
-    def of(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return a window's counts, and of each spike in it the journal's row."""
+    def of(
+        self, window: Window, era: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return a window's counts, and of each spike in it the journal's row.
+
+        Spikes that were taken in another era are on another clock, and not counted.
+        """
         spec, spikes, width = self._model.spec, self._spikes, window.width
         # The edges decide; a bin more on either side is surely enough to look at.
         near = slice(*np.searchsorted(spikes.times, (window.start - width, window.stop + width)))
         bins = window.grid.indices(spikes.times[near]) - window.first
         inside = (bins >= 0) & (bins < spec.n_bins)
+        rows = spikes.row[near]
+        inside &= (rows > era[0]) & (rows <= era[1])
         counts = np.zeros((spec.n_bins, spec.n_units), np.int64)
         np.add.at(counts, (bins[inside], spikes.units[near][inside]), spikes.counts[near][inside])
-        return np.minimum(counts, 255).astype(np.uint8), spikes.row[near][inside]
+        return np.minimum(counts, 255).astype(np.uint8), rows[inside]
 
 
 class Published:

@@ -12,7 +12,7 @@ from bci_lfads.models.model import Model
 from bci_lfads.pipeline import lookback, make_windows
 from bci_lfads.rig import TrialSettings
 from bci_lfads.streams.markers import label
-from bci_lfads.verification.inputs import COLUMN, RunInput
+from bci_lfads.verification.inputs import COLUMN, NEVER, RunInput
 from bci_lfads.windows import Window, Windows
 
 
@@ -38,6 +38,7 @@ class Rerun:
         what waits for a consumer when a source dies, so loop and recorder may differ there."""
         self.row = -1
         """Of the journal, that was done last."""
+        self._anew = np.flatnonzero(source.rows[:, COLUMN["event"]] == Event.ANEW)
         self.windows = self._new_windows()
 
     def __iter__(self) -> Iterator[Window]:
@@ -49,6 +50,18 @@ class Rerun:
             self._push_markers(int(markers.start[row]), int(markers.stop[row]))
             event, a, b = (self._source.rows[row, COLUMN[c]] for c in ("event", "a", "b"))
             yield from self._do(Event(int(event)), float(a), float(b))
+
+    @property
+    def era(self) -> tuple[int, int]:
+        """After which row the stream clock began anew, and until which it went on.
+
+        Of a clock that never did, samples that were not taken belong to it too.
+        """
+        anew = self._anew
+        place = int(np.searchsorted(anew, self.row))  # at that row windows of before are given
+        first = int(anew[place - 1]) if place else -1
+        last = int(anew[place]) if place < len(anew) else NEVER - bool(len(anew))
+        return first, last
 
     def _do(self, event: Event, a: float, b: float) -> Iterator[Window]:
         windows = self.windows

@@ -185,7 +185,7 @@ class _Comparison:
 
     def _compare_counts(self, window: Window, closed: _Closed) -> None:
         """Note spikes that were recorded and are not in the window, and why."""
-        expected, rows = self._expected.of(window)
+        expected, rows = self._expected.of(window, self._rerun.era)
         missing = int(expected.astype(np.int64).sum() - window.counts.astype(np.int64).sum())
         if (expected == window.counts).all() or closed.doubt:
             return
@@ -318,7 +318,9 @@ class _Comparison:
         windows = self._rerun.windows
         names = _ALWAYS if isinstance(self._rig.window, TrialSettings) else _ALWAYS + _SLIDING
         again = {f"spikes.{k}": getattr(windows.tally, k) for k in names}
-        again |= {f"trials.{k}": v for k, v in vars(windows.counters).items()}
+        again |= {
+            f"trials.{k}": v for k, v in vars(windows.counters).items() if k != "late_markers"
+        }
         again["windows"] = self._result.published
         for name, value in again.items():
             group, _, key = name.rpartition(".")
