@@ -27,7 +27,8 @@ _CLOCK_EVERY = 5.0  # seconds
 _BOUNDARY_EVERY = 10.0
 _FORGET = 2.0  # seconds after which a stream that no longer answers is taken as gone
 _POLL = 0.005  # seconds between two looks at the inlets: LSL drops what waits when a source dies
-_INTERVAL = 0.1  # seconds between two writes, and between two looks for streams
+_INTERVAL = 0.1  # seconds between two writes
+_LOOK_EVERY = 0.05  # seconds between two looks for streams, as of the loop's connections
 
 
 def check_session(path: Path, overwrite: bool) -> None:
@@ -151,7 +152,7 @@ class SessionRecorder:
         """Look for streams, and write what has arrived."""
         now = self._clock()
         if now >= self._next_look:
-            self._next_look = now + _INTERVAL
+            self._next_look = now + _LOOK_EVERY
             self._look()
         for uid, stream in list(self._streams.items()):
             if not stream.take(self._writer, now):

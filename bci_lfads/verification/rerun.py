@@ -32,10 +32,10 @@ class Rerun:
         spikes, markers = source.spikes, source.markers
         self.lost = spikes.places.lost + markers.places.lost
         """Of each row: samples that the recording lacks."""
-        self.at_loss = np.where(spikes.places.lost > 0, spikes.before_loss(), True)
-        self.at_loss &= np.where(markers.places.lost > 0, markers.before_loss(), True)
-        """Of each row: whether they are the last of a source that then was lost. LSL gives up
-        what waits for a consumer when a source dies, so loop and recorder may differ there."""
+        self.at_loss = np.where(spikes.places.lost > 0, spikes.at_a_loss(), True)
+        self.at_loss &= np.where(markers.places.lost > 0, markers.at_a_loss(), True)
+        """Of each row: whether that is around a loss of their source. LSL gives up what waits for
+        a consumer when a source dies, and loop and recorder find it again each in its own time."""
         self.row = -1
         """Of the journal, that was done last."""
         self._anew = np.flatnonzero(source.rows[:, COLUMN["event"]] == Event.ANEW)

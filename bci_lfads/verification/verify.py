@@ -28,7 +28,7 @@ _ALWAYS = ("received", "outside", "unknown", "invalid", "ahead", "saturated")
 # Of trials these depend on when exactly spikes came, within a step of the journal.
 _DIFFERS = "window(s) whose published factors are not those of the recorded spikes"
 _LACKING = "window(s) of whose input the recording lacks samples"
-_LAST = "the recording lacks the last samples of a source that was lost then"
+_AT_LOSS = "the recording lacks samples from around a loss of their source"
 _SLIDING = ("kept", "late", "unordered", "overwritten")
 
 
@@ -181,7 +181,7 @@ class _Comparison:
         at = lost[~(np.nanmax(newest, axis=1) < start)]
         if not len(at):
             return ""
-        return _LAST if self._rerun.at_loss[at].all() else _LACKING
+        return _AT_LOSS if self._rerun.at_loss[at].all() else _LACKING
 
     def _compare_counts(self, window: Window, closed: _Closed) -> None:
         """Note spikes that were recorded and are not in the window, and why."""
@@ -229,8 +229,8 @@ class _Comparison:
             self._result.equal += 1
             return
         self._list(closed, "published factors differ", int((factors != latents.factors[new]).sum()))
-        if closed.doubt == _LAST:
-            self._result.unverified[_LAST] += 1
+        if closed.doubt == _AT_LOSS:
+            self._result.unverified[_AT_LOSS] += 1
         else:
             self._problem(closed.doubt or _DIFFERS, closed)
 
@@ -331,7 +331,9 @@ class _Comparison:
 
 def in_order(result: Verification) -> Iterator[tuple[str, object]]:
     """Yield what a person wants to read, the verdict first."""
-    yield "verdict", "proven" if result.proven else "NOT proven"
+    unverified = sum(result.unverified.values())
+    but = f", but for {unverified} windows, for the reason below" if unverified else ""
+    yield "verdict", f"proven{but}" if result.proven else "NOT proven"
     yield "published windows", result.published
     yield "equal to the bit", result.equal
     for reason, n in result.not_published.items():

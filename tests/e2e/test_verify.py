@@ -55,7 +55,9 @@ def test_run_record_verify(trials, unique, command, model_of):
     write(recording, folder / "recording.npz")
     model = model_of(recording.unit_labels, N_BINS, WIDTH)
     model.save(folder / "model.safetensors")
-    rig = write_rig(folder, unique, 'mode = "trials"\nstart = "trial/start"')
+    # What is late on a busy machine is another test's matter.
+    window = 'mode = "trials"\nstart = "trial/start"'
+    rig = write_rig(folder, unique, window, "[binning]\nhold_off = 0.2")
     session = folder / "session.xdf"
     player = command(
         "replay", folder / "recording.npz", "--spikes", f"{unique} S", "--markers", f"{unique} M",
@@ -218,10 +220,10 @@ def test_late_spikes_and_a_source_that_goes(unique, tmp_path, command, model_of)
     found = command("verify", session, "--rig", rig, "--json").result()
     (run,) = found["runs"]
     assert run["problems"] == []
-    # LSL gives up what waits for a consumer when a source dies: the recorder may have less of
-    # its last moment than the loop. That is said, and nothing else may differ.
+    # Around the loss the recorder may have less than the loop: what waits is dropped when a source
+    # dies, and each finds it again in its own time. That is said, and nothing else may differ.
     unverified = sum(run["unverified"].values())
-    assert unverified <= (N_BINS if run["facts"]["samples_lacking"] else 0)
+    assert unverified <= (2 * N_BINS / hop + 2 if run["facts"]["samples_lacking"] else 0)
     assert run["equal"] + unverified == run["published"] == counters["windows"] > 100 / hop
     assert run["not_published"] == {
         "truncated, and the rig drops those": counters["truncated_dropped"]
