@@ -116,6 +116,8 @@ def assign(
 
 
 def _guess(stream: StreamHeader) -> Role:
+    if stream.source_id.startswith("bci-lfads:"):
+        return "signal"  # what a run published: neither its input nor markers of the task
     named = f"{stream.type} {stream.name}"
     if stream.format == "string":
         spikes = stream.rate == 0 and stream.n_channels == 1 and _SPIKES.search(stream.type)

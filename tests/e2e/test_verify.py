@@ -3,10 +3,13 @@
 import copy
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pylsl
@@ -133,6 +136,19 @@ def test_what_was_changed_is_found(trials, what, says):
     result = verify(what(run), trials["model"])
     assert not result.proven
     assert any(p for p in result.problems if any(s in p for s in says.split("|"))), result.problems
+
+
+def test_a_session_is_a_recording_too(trials, tmp_path):
+    """Its input is what is read; what the run published is neither spikes nor markers."""
+    if "session" not in trials:
+        pytest.skip("there is no session")
+    back = read(trials["session"])
+    assert set(back.markers.labels) <= {"trial/start", "trial/end", "recording/start"}
+    assert back.n_units == 12
+    picture = tmp_path / "out.png"
+    script = Path(__file__).resolve().parents[2] / "examples" / "analyse_session.py"
+    subprocess.run([sys.executable, script, trials["session"], picture], check=True)
+    assert picture.stat().st_size > 5_000
 
 
 def test_a_session_becomes_nwb(trials, tmp_path, command):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -72,22 +73,32 @@ def window(unique):
 
 
 def run(reader, *arguments, on_ready):
-    process = subprocess.Popen(
-        [sys.executable, str(READERS / reader), *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-    )  # fmt: skip
-    try:
-        ready = any(line == "ready\n" for line in iter(process.stdout.readline, ""))
-        if ready:
-            on_ready()
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.communicate()
-    assert ready, err
-    assert process.returncode == 0, err
+    """Return what a reader, in a process of its own, makes of a stream."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, str(READERS / reader), *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(),
+        )  # fmt: skip
+        timer = threading.Timer(90, process.kill)
+        timer.start()
+        try:
+            # All by this one file: what it has read ahead is not `communicate`'s.
+            ready = any(line == "ready\n" for line in iter(process.stdout.readline, ""))
+            if ready:
+                on_ready()
+            out = process.stdout.read()
+            process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
+            process.stdout.close()
+            process.wait()
+        errors.seek(0)
+        said = errors.read()
+    assert ready, said
+    assert process.returncode == 0, said
     found = [line for line in out.splitlines() if line.startswith("{")]
-    assert found, (out[-2000:], err)
+    assert found, (out[-2000:], said)
     return json.loads(found[-1])
 
 
