@@ -147,7 +147,7 @@ def infer(
     engine: Annotated[str, typer.Option(help="native, torch or fpga.")] = "native",
     rig: Annotated[
         Path | None,
-        typer.Option(help="Rig file whose [window] and [input.units] cut the recording."),
+        typer.Option(help="Rig file, whose [window] and [input] are those of the recording."),
     ] = None,
     json: _Json = False,
 ) -> None:
@@ -155,10 +155,14 @@ def infer(
     from bci_lfads.engines import open_engine
     from bci_lfads.models.model import Model
     from bci_lfads.offline import infer_all, save_latents
+    from bci_lfads.pipeline import as_masked
+    from bci_lfads.rig import load_rig
 
     check_output(output)
     model = Model.load(model_file)
     windows = _counts(input_file, model, rig)
+    if rig is not None:
+        model = as_masked(load_rig(rig), model)  # as a run of it would
     with (
         open_engine(engine, model) as opened,
         progress("inferring", len(windows.counts)) as advance,
