@@ -170,8 +170,16 @@ def infer_all(
     return Latents(factors, log_rates)
 
 
-def save_latents(path: Path, latents: Latents, batch: WindowBatch | None, model: Model) -> None:
+def save_latents(
+    path: Path,
+    latents: Latents,
+    batch: WindowBatch | None,
+    model: Model,
+    inputs: NDArray[np.float32] | None = None,
+) -> None:
     """Write ``factors`` and ``log_rates``, and where and what the windows were, to an ``.npz``.
+
+    What a controller inferred goes there as ``inferred_inputs``.
 
     Raises
     ------
@@ -179,6 +187,8 @@ def save_latents(path: Path, latents: Latents, batch: WindowBatch | None, model:
         If the file cannot be written.
     """
     arrays: dict[str, Any] = {"factors": latents.factors, "log_rates": latents.log_rates}
+    if inputs is not None:
+        arrays["inferred_inputs"] = inputs
     if batch is not None:
         arrays |= {
             "starts": batch.starts,

@@ -34,13 +34,23 @@ def import_(
     bin_width: Annotated[
         float | None, typer.Option(help="Bin width of the model in seconds.", metavar="SECONDS")
     ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a checkpoint of several: number from 0, or name of its data file.",
+            metavar="NAME",
+        ),
+    ] = None,
+    poisson: Annotated[
+        bool, typer.Option("--poisson", help="Its likelihood is Poisson, whatever it looks like.")
+    ] = False,
     json: _Json = False,
 ) -> None:
-    """Import a model that was trained elsewhere (the published Keras file's form)."""
+    """Import a model of lfads-torch (.ckpt), or of the published Keras file's form (.h5)."""
     from bci_lfads.models.importers import import_model
 
     check_output(output)
-    model = import_model(file, bin_width=bin_width)
+    model = import_model(file, bin_width=bin_width, session=session, poisson=poisson)
     model.save(output)
     spec = model.spec
     if json:
@@ -50,6 +60,25 @@ def import_(
         f"{output}: {spec.n_bins} bins of {1e3 * model.bin_width:g} ms, {spec.n_units} units, "
         f"{spec.n_factors} factors; model {model.hash[:12]}"
     )
+
+
+@model_app.command()
+def export(
+    model_file: _ModelFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of torch to write (.pt).")],
+    json: _Json = False,
+) -> None:
+    """Export a model for lfads-torch: a torch file with its state_dict and hyper-parameters."""
+    from bci_lfads.models.lfads_torch_export import export_lfads_torch
+    from bci_lfads.models.model import Model
+
+    check_output(output)
+    model = Model.load(model_file)
+    notes = export_lfads_torch(model, output)
+    if json:
+        as_json({"output": str(output), "hash": model.hash, "notes": notes})
+        return
+    typer.echo("\n".join([f"{output}: model {model.hash[:12]} for lfads-torch", *notes]))
 
 
 @model_app.command()
@@ -151,7 +180,7 @@ def infer(
     ] = None,
     json: _Json = False,
 ) -> None:
-    """Infer factors and log-rates (natural logarithm of Hz) offline."""
+    """Infer factors and log-rates (natural logarithm of Hz) offline; inputs, with a controller."""
     from bci_lfads.engines import open_engine
     from bci_lfads.models.model import Model
     from bci_lfads.offline import infer_all, save_latents
@@ -171,7 +200,15 @@ def infer(
         latents = infer_all(opened, windows.counts, on_progress=advance)
         seconds = time.perf_counter() - began
         device = opened.info.device
-    save_latents(output, latents, windows.batch, model)
+        inputs = None
+        if model.spec.controller is not None:
+            from bci_lfads.engines.torch_engine import TorchEngine
+
+            # No other engine opens such a model.
+            inputs = (
+                opened.infer_inputs(windows.counts) if isinstance(opened, TorchEngine) else None
+            )
+    save_latents(output, latents, windows.batch, model, inputs)
     result = {
         "output": str(output),
         "windows": len(windows.counts),

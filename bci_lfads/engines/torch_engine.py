@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,6 +93,34 @@ class TorchEngine:
                 rates[part] = part_rates
         return Latents(factors, rates)
 
+    def infer_inputs(self, counts: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Infer the generator's inputs in many windows, with a model that has a controller.
+
+        Parameters
+        ----------
+        counts
+            uint8, shape ``(n_windows, n_bins, n_units)``.
+
+        Returns
+        -------
+        ndarray
+            Posterior means, shape ``(n_windows, n_bins_out, n_inputs)``.
+
+        Raises
+        ------
+        EngineError
+            If the counts are not the model's, it has no controller, or the engine is closed.
+        """
+        check_counts(self._info, counts, batch=True)
+        controller = self._net.spec.controller
+        if controller is None:
+            raise EngineError("the model has no controller, so it infers no inputs")
+        inputs = np.empty((len(counts), self._info.n_bins_out, controller.n_inputs), np.float32)
+        for start in range(0, len(counts), _BATCH):
+            part = slice(start, start + _BATCH)
+            inputs[part] = self._outputs(counts[part]).inputs.numpy()
+        return inputs
+
     def close(self) -> None:
         """Give the memory back. Further calls raise `EngineError`."""
         self._open = False
@@ -110,11 +139,14 @@ class TorchEngine:
         self.close()
 
     def _run(self, counts: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        found = self._outputs(counts)
+        return (
+            found.factors.numpy().astype(np.float32),
+            found.log_rates.numpy().astype(np.float32),
+        )
+
+    def _outputs(self, counts: NDArray[np.uint8]) -> Any:
         if not self._open:
             raise EngineError("the torch engine is closed; open another one")
         with torch.inference_mode():
-            factors, log_rates = self._net(torch.from_numpy(counts.astype(np.float64)))
-        return (
-            factors.numpy().astype(np.float32),
-            log_rates.numpy().astype(np.float32),
-        )
+            return self._net.outputs(torch.from_numpy(counts.astype(np.float64)))
