@@ -110,10 +110,11 @@ def evaluate_model(
     conditions = conditions_of(recording, samples.batch, asked.conditions)
     hop = window.hop if isinstance(window, SlidingSettings) else None
     steps = [s.batch.counts for s in (samples, to_fit) if s is not None]
-    total = 2 * sum(len(counts) for counts in steps)
+    engines = ("torch",) if model.fixed is None else ("torch", "native")
+    total = len(engines) * sum(len(counts) for counts in steps)
     done = 0
     scores: dict[str, Scores] = {}
-    for name in ("torch", "native"):
+    for name in engines:
         found = []
         for counts in steps:
 

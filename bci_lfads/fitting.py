@@ -19,7 +19,7 @@ from bci_lfads.evaluation import HELD_OUT, infer
 from bci_lfads.models.alignment import Alignment
 from bci_lfads.models.history import Epoch, History, TrainingSettings
 from bci_lfads.models.model import Model
-from bci_lfads.models.spec import LfadsSpec
+from bci_lfads.models.spec import Controller, LfadsSpec, Variational
 from bci_lfads.preparing import Data
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
@@ -43,6 +43,10 @@ class Sizes:
     """Units of each encoder direction and of the generator."""
     gru: str = "reset_after"
     activation: str = "smooth"
+    ic_size: int | None = None
+    """Of an initial condition that is mapped to the generator's first state; None: it is that."""
+    variational: Variational | None = None
+    controller: Controller | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def finish(
     scores = score(
         factors, log_rates, held, data.recording, conditions, asked, hop=hop, known=known
     )
-    said = _provenance(data, settings, trained.history) | {
+    said = _provenance(data, spec, settings, trained.history) | {
         f"validation {name}": f"{value:.4f}"
         for name, value in scores.as_dict().items()
         if isinstance(value, float)
@@ -170,8 +174,10 @@ def spec_of(data: Data, sizes: Sizes) -> LfadsSpec:
     _, n_bins, n_units = data.batch.counts.shape
     return LfadsSpec(
         n_units=n_units, n_bins=n_bins, n_ahead=data.samples.ahead.shape[1],
-        encoder_size=sizes.hidden, ic_size=sizes.hidden, generator_size=sizes.hidden,
-        n_factors=sizes.factors,
+        encoder_size=sizes.hidden, ic_size=sizes.ic_size or sizes.hidden,
+        generator_size=sizes.hidden, n_factors=sizes.factors,
+        ic_map="linear" if sizes.ic_size else "direct",
+        variational=sizes.variational, controller=sizes.controller,
         gru=sizes.gru, activation=sizes.activation,  # type: ignore[arg-type]  # pydantic checks
     )  # fmt: skip
 
@@ -201,6 +207,8 @@ def _alignment(window: TrialSettings | SlidingSettings) -> Alignment | None:
 def _infer(
     model: Model, counts: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if model.fixed is None:
+        return infer("torch", model, counts)[1:]
     try:
         return infer("native", model, counts)[1:]
     except EngineError as error:
@@ -208,7 +216,9 @@ def _infer(
         return infer("torch", model, counts)[1:]
 
 
-def _provenance(data: Data, settings: TrainingSettings, history: History) -> dict[str, str]:
+def _provenance(
+    data: Data, spec: LfadsSpec, settings: TrainingSettings, history: History
+) -> dict[str, str]:
     import torch
 
     recording = data.recording
@@ -222,7 +232,10 @@ def _provenance(data: Data, settings: TrainingSettings, history: History) -> dic
         "seed": str(settings.seed),
         "epochs": f"{history.best} of {history.epochs[-1].epoch} ({history.ended})",
         "settings": f"batch {settings.batch}, learning rate {settings.learning_rate:g}, weight "
-        f"decay {settings.weight_decay:g}, keep {settings.keep:g}",
+        f"decay {settings.weight_decay:g}, keep {settings.keep:g}, first states "
+        f"{settings.first_states}"
+        + (f", l2 {settings.l2:g}" if settings.l2 else "")
+        + (f", KL {settings.kl:g}" if spec.variational else ""),
         "versions": f"bci-lfads {bci_lfads.__version__}, torch {torch.__version__}, numpy "
         f"{np.__version__}",
         RATES: rates_text(recording),

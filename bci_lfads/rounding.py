@@ -77,6 +77,12 @@ def quantise_model(
     )
     provenance["quantised_from"] = model.hash
     return (
-        replace(model, weights=tuned.weights, fixed=tuned.fixed, provenance=provenance),
+        replace(
+            model,
+            # What training alone uses, such as a posterior's variance, stays as it was.
+            weights={**model.weights, **tuned.weights},
+            fixed=tuned.fixed,
+            provenance=provenance,
+        ),
         tuned.history,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bci_lfads.cli import network
 from bci_lfads.cli.app import app
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.show import as_json, facts
@@ -68,6 +69,19 @@ def train(
     hidden: Annotated[
         int, typer.Option(min=1, help="Units of each encoder direction and of the generator.")
     ] = 64,
+    gru: network.Gru = "reset_after",
+    activation: network.Activation = "smooth",
+    first_states: network.FirstStates = "learned",
+    ic_size: network.IcSize = None,
+    variational: network.IsVariational = False,
+    variance_floor: network.VarianceFloor = 1e-4,
+    kl: network.Kl = 1.0,
+    kl_warm_up: network.KlWarmUp = 1000,
+    l2: network.L2 = 0.0,
+    inputs: network.Inputs = 0,
+    controller_size: network.ControllerSize = 32,
+    input_lag: network.InputLag = 1,
+    input_prior: network.InputPrior = "autoregressive",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="At most; default: about 4000 steps.")
     ] = None,
@@ -120,7 +134,7 @@ def train(
     need_torch(threads)
     from bci_lfads.fit_picture import check_format
     from bci_lfads.fit_picture import report as draw
-    from bci_lfads.fitting import Sizes, fit_model
+    from bci_lfads.fitting import fit_model
     from bci_lfads.models.history import TrainingSettings, epochs_for
     from bci_lfads.models.model import Model
     from bci_lfads.preparing import prepare
@@ -132,8 +146,13 @@ def train(
     check_format(report)
     asked = Asked(latents, behaviour, lag, conditions)
     settings = TrainingSettings(
-        batch=batch, learning_rate=learning_rate, weight_decay=weight_decay, keep=keep, seed=seed
-    )
+        batch=batch, learning_rate=learning_rate, weight_decay=weight_decay, keep=keep, seed=seed,
+        kl=kl, kl_warm_up=kl_warm_up, l2=l2, first_states=first_states,
+    )  # fmt: skip
+    sizes = network.sizes(
+        factors, hidden, gru, activation, ic_size, variance_floor if variational else None,
+        (inputs, controller_size, input_lag, input_prior),
+    )  # fmt: skip
     old = None if begin_with is None else Model.load(begin_with)
     recording = read(recording_file)
     cut = Cut(rig, start, align, offset, sliding, hop)
@@ -157,7 +176,7 @@ def train(
     settings = replace(settings, epochs=epochs, patience=patience or None)
     with show_epochs(epochs, log, append=resume) as on_epoch:
         fitted = fit_model(
-            data, Sizes(factors, hidden), settings, start=old, asked=asked, on_epoch=on_epoch,
+            data, sizes, settings, start=old, asked=asked, on_epoch=on_epoch,
             device=device, state=output.with_name(f"{output.name}.training"), resume=resume,
         )  # fmt: skip
     fitted.model.save(output)

@@ -39,6 +39,15 @@ class TrainingSettings:
     """Norm to which the gradient of all parameters together is cut."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Of the learning rate after the warm-up: half a cosine to zero, or none."""
+    kl: float = 1.0
+    """Weight of the divergence of posteriors from priors, in a variational model; 1: the objective
+    is the evidence's lower bound."""
+    kl_warm_up: int = 1000
+    """Steps in which the weights of divergence and of `l2` rise from zero; at most half of all."""
+    l2: float = 0.0
+    """Weight of half the mean square of the recurrent weights."""
+    first_states: Literal["learned", "fixed"] = "learned"
+    """Of the encoders: whether training changes them; those of a new network are zero."""
     patience: int | None = 25
     """Epochs without a better validation likelihood after which training ends; None: never."""
     seed: int = 0
@@ -55,6 +64,10 @@ class TrainingSettings:
                 ("weight_decay", 0 <= self.weight_decay < math.inf),
                 ("keep", 0 < self.keep <= 1),
                 ("max_gradient", self.max_gradient > 0),
+                ("kl", 0 <= self.kl < math.inf),
+                ("kl_warm_up", self.kl_warm_up >= 0),
+                ("l2", 0 <= self.l2 < math.inf),
+                ("first_states", self.first_states in ("learned", "fixed")),
                 ("schedule", self.schedule in ("cosine", "constant")),
                 ("patience", self.patience is None or self.patience >= 1),
             )

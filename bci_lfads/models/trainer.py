@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.history import Epoch, History, TrainingSettings
+from bci_lfads.models.objective import loss_of, nll, recurrent_l2
 from bci_lfads.models.spec import LfadsSpec
 
-_LARGEST_LOG_MEAN = 20.0
-"""Of a count, natural logarithm: beyond 5e8 spikes a bin the exponential gives no useful slope."""
 _EVALUATED_AT_ONCE = 512
 
 
@@ -196,13 +195,24 @@ class Trainer:
         rate = settings.learning_rate * self._share(self._step)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        loss = _loss(self.net, y, self.net.spec.n_bins, settings.keep, self._log_width)
+        loss, kl = loss_of(self.net, y, self.net.spec.n_bins, settings.keep, self._log_width)
+        objective, weight = loss, self._regularised(self._step)
+        if kl is not None:
+            # Of a window, as is a count's share of it the loss.
+            objective = objective + weight * settings.kl * kl / y[0].numel()
+        if settings.l2:
+            objective = objective + weight * settings.l2 * recurrent_l2(self.net)
         self._optimiser.zero_grad()
-        loss.backward()
+        objective.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), settings.max_gradient)
         self._optimiser.step()
         self._step += 1
-        return float(loss.item())
+        return float(loss.item()) if math.isfinite(objective.item()) else math.inf
+
+    def _regularised(self, step: int) -> float:
+        """Return the share of the weights of divergence and L2 that a step has."""
+        warm = min(self.settings.kl_warm_up, self.settings.epochs * self._n_steps // 2)
+        return min(1.0, (step + 1) / max(1, warm))
 
     def _share(self, step: int) -> float:
         """Return the learning rate of a step as a share of the largest."""
@@ -249,22 +259,6 @@ class Trainer:
             self._random = _random_state(self._device)
 
 
-def nll(log_rates: Tensor, counts: Tensor, log_width: float) -> Tensor:
-    """Return the Poisson negative log-likelihood of each count, without its constant.
-
-    Parameters
-    ----------
-    log_rates
-        Natural logarithm of Hz.
-    counts
-        Of the same shape.
-    log_width
-        Natural logarithm of the bin width in seconds.
-    """
-    log_means = (log_rates + log_width).clamp(max=_LARGEST_LOG_MEAN)
-    return log_means.exp() - counts * log_means
-
-
 def check_counts(spec: LfadsSpec, counts: NDArray[np.uint8], what: str) -> None:
     """Refuse counts that are not what the model is trained on.
 
@@ -303,22 +297,6 @@ def find_device(name: str) -> torch.device:
             "torch has it"
         ) from error
     return device
-
-
-def _loss(net: nn.Module, y: Tensor, n_bins: int, keep: float, log_width: float) -> Tensor:
-    """Return the mean negative log-likelihood of the counts that the encoder does not see.
-
-    It sees none beyond the first `n_bins` bins.
-    """
-    x = y[:, :n_bins]
-    if keep == 1:
-        return nll(net(x)[1], y, log_width).mean()
-    # Drawn on the CPU: the same on every device.
-    seen = (torch.rand(x.shape, dtype=y.dtype) < keep).to(y.device, y.dtype)
-    log_rates = net(x * seen / keep)[1]
-    unseen = nn.functional.pad(1 - seen, (0, 0, 0, y.shape[1] - n_bins), value=1.0)
-    # At least one: of a few counts the encoder may happen to see all.
-    return (nll(log_rates, y, log_width) * unseen).sum() / unseen.sum().clamp(min=1)
 
 
 def _validate(net: nn.Module, held: Tensor, log_width: float) -> float:

@@ -133,6 +133,10 @@ def new_trainer(
                 net.weight("rates.bias").copy_(_mean_log_rates(counts, bin_width))
         else:
             net = network_from_weights(spec, start)
+        if settings.first_states == "fixed":
+            for name in spec.float_shapes():
+                if "encoder" in name and name.endswith("initial_state"):
+                    net.weight(name).requires_grad_(False)
         return Trainer(
             net.to(where), counts, validation, bin_width, settings, from_here=start is not None
         )

@@ -17,8 +17,8 @@ from bci_lfads.errors import ModelError
 from bci_lfads.models import trainer, training
 from bci_lfads.models.history import Epoch, TrainingSettings
 from bci_lfads.models.network import LfadsNetwork
+from bci_lfads.models.objective import loss_of, nll
 from bci_lfads.models.reference import infer_float
-from bci_lfads.models.trainer import nll
 from bci_lfads.models.training import fit, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,7 +144,7 @@ def test_the_loss_is_taken_on_counts_that_the_encoder_does_not_see():
 
     y = torch.ones(8, spec.n_bins, spec.n_units)
     torch.manual_seed(0)
-    loss = trainer._loss(Passing(), y, spec.n_bins, 0.7, 0.0)
+    loss = loss_of(Passing(), y, spec.n_bins, 0.7, 0.0)[0]
     assert float(loss) == pytest.approx(math.exp(-5.0) + 5.0, rel=1e-5)
     seen = inputs[0] > 0
     assert 0.6 < float(seen.float().mean()) < 0.8
@@ -155,7 +155,7 @@ def test_without_dropout_everything_is_seen_and_scored():
     net = LfadsNetwork(tiny_spec())
     y = torch.from_numpy(waves(4)).float()
     whole = nll(net(y)[1], y, math.log(BIN_WIDTH)).mean()
-    loss = trainer._loss(net, y, 10, 1.0, math.log(BIN_WIDTH))
+    loss = loss_of(net, y, 10, 1.0, math.log(BIN_WIDTH))[0]
     assert loss.item() == whole.item()
 
 
@@ -199,7 +199,7 @@ def test_bins_ahead_are_learnt_and_not_seen():
     net = LfadsNetwork(spec)
     y = torch.from_numpy(counts).float()
     torch.manual_seed(1)
-    loss = trainer._loss(net, y, 10, 0.7, math.log(BIN_WIDTH))
+    loss = loss_of(net, y, 10, 0.7, math.log(BIN_WIDTH))[0]
     torch.manual_seed(1)
     seen = (torch.rand(16, 10, 6) < 0.7).float()
     each = nll(net(y[:, :10] * seen / 0.7)[1], y, math.log(BIN_WIDTH))
