@@ -20,6 +20,30 @@ class EngineError(BciLfadsError):
     """An engine cannot be opened or failed to infer."""
 
 
+class XclbinError(EngineError):
+    """An xclbin is not there, or its kernel is not the one that this version drives."""
+
+
+class CardError(EngineError):
+    """The card, or the way to it, failed: another engine can do the work."""
+
+
+class CardMissingError(CardError):
+    """There is no Xilinx Runtime, or no such card."""
+
+
+class CardBusyError(CardError):
+    """Another process has the card."""
+
+
+class CardTimeoutError(CardError):
+    """The card did not answer in time."""
+
+
+class CardLostError(CardError):
+    """The card was reset or unplugged, or its kernel failed."""
+
+
 class StreamError(BciLfadsError):
     """An LSL stream is missing or is not what the rig declares."""
 

@@ -36,7 +36,8 @@ def open_engine(
     n_threads
         Threads that compute a window, in an engine that can use more than one.
     options
-        Of the engine's constructor.
+        Of the engine's constructor. For ``fpga`` also ``fallback``: ``"native"`` has that engine
+        take over when the card fails, ``"none"`` (the default) raises.
 
     Raises
     ------
@@ -56,10 +57,24 @@ def open_engine(
 
         return TorchEngine(model, **options)
     if name == "fpga":
-        from bci_lfads.engines.fpga import FpgaEngine
-
-        return FpgaEngine(model, **options)
+        return _open_fpga(model, hop=hop, n_threads=n_threads, **options)
     raise EngineError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
+
+
+def _open_fpga(
+    model: Model, *, hop: int | None, n_threads: int, fallback: str = "none", **options: Any
+) -> Engine:
+    from bci_lfads.engines.fpga import FpgaEngine
+
+    if fallback == "none":
+        return FpgaEngine(model, **options)
+    if fallback != "native":
+        raise EngineError(f"fallback is 'native' or 'none', got {fallback!r}")
+    from bci_lfads.engines.fallback import FallbackEngine
+    from bci_lfads.engines.native import NativeEngine
+
+    stand_in = NativeEngine(model, hop=hop, n_threads=n_threads)
+    return FallbackEngine(lambda: FpgaEngine(model, **options), stand_in)
 
 
 def available_engines() -> dict[str, str | None]:

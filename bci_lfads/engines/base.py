@@ -106,3 +106,24 @@ def check_counts(info: EngineInfo, counts: NDArray[np.uint8], *, batch: bool = F
             f"the model expects uint8 counts of shape ({lead}{expected[0]} bins, "
             f"{expected[1]} units); got {counts.dtype} of shape {counts.shape}"
         )
+
+
+def check_out(info: EngineInfo, out: Latents) -> None:
+    """Refuse buffers of another shape or type than the model's, and such as cannot be written.
+
+    Raises
+    ------
+    EngineError
+        Naming the buffer, what the engine needs and what was found.
+    """
+    for what, given, shape in (
+        ("factors", out.factors, (info.n_bins_out, info.n_factors)),
+        ("log_rates", out.log_rates, (info.n_bins_out, info.n_units)),
+    ):
+        if given is None:
+            continue
+        if given.dtype != np.float32 or given.shape != shape or not given.flags.writeable:
+            raise EngineError(
+                f"the {info.name} engine needs writeable float32 {what} of shape {shape}; got "
+                f"{given.dtype} {given.shape}{'' if given.flags.writeable else ' read-only'}"
+            )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bci_lfads.engines.base import EngineInfo, Latents, check_counts
+from bci_lfads.engines.base import EngineInfo, Latents, check_counts, check_out
 from bci_lfads.errors import EngineError
 from bci_lfads.models.model import Model
 from bci_lfads.models.network import network_from_weights
@@ -60,17 +60,10 @@ class TorchEngine:
         factors, log_rates = (v[0] for v in self._run(counts[None]))
         if out is None:
             return Latents(factors, log_rates)
-        for name, given, value in (
-            ("factors", out.factors, factors), ("log_rates", out.log_rates, log_rates),
-        ):  # fmt: skip
-            if given is None:
-                continue
-            if given.dtype != np.float32 or given.shape != value.shape or not given.flags.writeable:
-                raise EngineError(
-                    f"the torch engine needs writeable float32 {name} of shape {value.shape}; got "
-                    f"{given.dtype} {given.shape}{'' if given.flags.writeable else ' read-only'}"
-                )
-            np.copyto(given, value)
+        check_out(self._info, out)
+        np.copyto(out.factors, factors)
+        if out.log_rates is not None:
+            np.copyto(out.log_rates, log_rates)
         return out
 
     def infer_batch(self, counts: NDArray[np.uint8], *, log_rates: bool = True) -> Latents:

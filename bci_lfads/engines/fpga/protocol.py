@@ -1,0 +1,170 @@
+"""What the card's kernel takes and answers: `fpga/include/lfads_kernel.h` in Python.
+
+A test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci_lfads.errors import ModelError, XclbinError
+from bci_lfads.models.spec import LfadsSpec
+
+KERNEL = "lfads_kernel"
+"""Name of the kernel's top function."""
+PROTOCOL_VERSION = 1
+KERNEL_MAGIC = 0x4B44464C
+"""``LFDK`` in little-endian order: the first word of an answer to `Command.INFO`."""
+STATUS_WORDS = 16
+NO_ANSWER = 0xFFFFFFFF
+"""What the host writes to the status word, which the kernel must overwrite."""
+
+
+class Argument(IntEnum):
+    """Arguments of the top function, by position."""
+
+    COMMAND = 0
+    IMAGE = 1
+    IMAGE_WORDS = 2
+    COUNTS = 3
+    FACTORS = 4
+    LOG_RATES = 5
+    N_TRIALS = 6
+    STATUS = 7
+
+
+BUFFERS = (
+    Argument.IMAGE, Argument.COUNTS, Argument.FACTORS, Argument.LOG_RATES, Argument.STATUS
+)  # fmt: skip
+"""Arguments that are buffers in the card's memory; the others are scalars of 32 bits."""
+
+
+class Command(IntEnum):
+    """What a call of the kernel is to do."""
+
+    LOAD = 0
+    RUN = 1
+    RUN_FACTORS = 2
+    INFO = 3
+
+
+class Status(IntEnum):
+    """What a call of the kernel answers."""
+
+    OK = 0
+    NOT_LOADED = 1
+    MAGIC = 2
+    VERSION = 3
+    LENGTH = 4
+    CHECKSUM = 5
+    SIZE = 6
+    FORM = 7
+    RANGE = 8
+    COMMAND = 9
+
+
+_WORDS = {
+    Status.NOT_LOADED: "it holds no model",
+    Status.MAGIC: "what was loaded is not a kernel image",
+    Status.VERSION: "it does not know this version of the kernel image",
+    Status.LENGTH: "the image was truncated",
+    Status.CHECKSUM: "the image was damaged on its way to the card",
+    Status.SIZE: "the model is larger than the kernel was compiled for",
+    Status.FORM: "it does not know this form of model",
+    Status.RANGE: "a shift, a state's limit or a weight is out of range",
+    Status.COMMAND: "it does not know the command",
+}
+
+
+def in_words(status: int) -> str:
+    """Return what a status of the kernel means."""
+    if status == NO_ANSWER:
+        return "the kernel ended without an answer"
+    try:
+        return f"the kernel refuses: {_WORDS[Status(status)]} (status {status})"
+    except (KeyError, ValueError):
+        return f"the kernel answered status {status}, which this version does not know"
+
+
+@dataclass(frozen=True)
+class KernelFacts:
+    """What the kernel says of itself: what it was compiled for.
+
+    Attributes
+    ----------
+    protocol
+        Version of commands and arguments.
+    image_version
+        Version of the kernel image that it takes.
+    max_units, max_bins, max_hidden, max_factors
+        Largest sizes of a model; `max_bins` counts those out.
+    """
+
+    protocol: int
+    image_version: int
+    max_units: int
+    max_bins: int
+    max_hidden: int
+    max_factors: int
+
+    @classmethod
+    def read(cls, words: NDArray[np.uint32]) -> KernelFacts:
+        """Read the answer to `Command.INFO`.
+
+        Raises
+        ------
+        XclbinError
+            If it is not one, or of a protocol that this version does not drive.
+        """
+        if words[1] != KERNEL_MAGIC:
+            raise XclbinError(
+                f"the kernel's answer begins with {words[1]:#x} instead of {KERNEL_MAGIC:#x}; take "
+                "the xclbin that 'make -C fpga xclbin' built"
+            )
+        facts = cls(*(int(word) for word in words[2:8]))
+        if facts.protocol != PROTOCOL_VERSION:
+            raise XclbinError(
+                f"the xclbin's kernel has protocol {facts.protocol}, this version of bci-lfads "
+                f"drives {PROTOCOL_VERSION}; build it from this version's sources: "
+                "make -C fpga xclbin"
+            )
+        return facts
+
+    def maxima(self) -> dict[str, int]:
+        """Return the largest sizes by the names of `LfadsSpec`."""
+        hidden = dict.fromkeys(("encoder_size", "ic_size", "generator_size"), self.max_hidden)
+        return {
+            "n_units": self.max_units, "n_bins_out": self.max_bins, **hidden,
+            "n_factors": self.max_factors,
+        }  # fmt: skip
+
+    def check(self, spec: LfadsSpec, image_version: int) -> None:
+        """Refuse a model that does not fit.
+
+        Raises
+        ------
+        ModelError
+            Naming everything that is too large.
+        XclbinError
+            If the kernel takes another version of the image.
+        """
+        if self.image_version != image_version:
+            raise XclbinError(
+                f"the xclbin's kernel takes kernel images of version {self.image_version}, this "
+                f"version of bci-lfads makes {image_version}; build it from this version's "
+                "sources: make -C fpga xclbin"
+            )
+        large = [
+            f"{name} {getattr(spec, name)} (at most {largest})"
+            for name, largest in self.maxima().items()
+            if getattr(spec, name) > largest
+        ]
+        if large:
+            raise ModelError(
+                f"the model does not fit the xclbin's kernel: {', '.join(large)}; train a smaller "
+                "model, or build the xclbin with larger maxima (fpga/include/lfads_config.h)"
+            )

@@ -1,0 +1,165 @@
+"""What test_emulated.py has processes do: ``scenarios.py NAME JSON`` prints a JSON line."""
+
+import json
+import os
+import sys
+
+import numpy as np
+from models.float_models import poisson, random_float_model, small_spec
+from models.random_models import random_counts, random_model
+
+from bci_lfads.engines import open_engine
+from bci_lfads.engines.fpga import Card, FpgaEngine
+from bci_lfads.engines.fpga.loaded import LoadedModel
+from bci_lfads.engines.native import NativeEngine
+from bci_lfads.errors import BciLfadsError
+from bci_lfads.models.image import pack_image
+
+
+class Fixed:
+    """What the engines need of a model."""
+
+    def __init__(self, spec, fixed):
+        self.spec, self.fixed, self.hash = spec, fixed, "0" * 64
+
+
+def same(ours, theirs):
+    return bool(
+        np.array_equal(ours.factors, theirs.factors)
+        and np.array_equal(ours.log_rates, theirs.log_rates)
+    )
+
+
+def refusal(action):
+    """Return type and words of the error that an action raises."""
+    try:
+        action()
+    except BciLfadsError as error:
+        return [type(error).__name__, str(error)]
+    return ["none", ""]
+
+
+def open_fails(xilinx_xrt=None, **options):
+    if xilinx_xrt is not None:
+        os.environ["XILINX_XRT"] = xilinx_xrt
+    model = random_float_model()
+    return refusal(lambda: FpgaEngine(model, **options))
+
+
+def random_models(xclbin, n, seed, wait="spin"):
+    """Single windows and batches of many models, each loaded in the place of the last."""
+    equal, forms, engine = 0, set(), None
+    for number in range(n):
+        spec, fixed = random_model(
+            seed + number, full_range=number % 8 == 7, bytes_=number % 8 == 5,
+            gru=("reset_after", "reset_before")[number % 2],
+            activation=("hard", "smooth")[number // 2 % 2],
+        )  # fmt: skip
+        model = Fixed(spec, fixed)
+        counts = random_counts(seed + number, spec, n_trials=8)
+        if engine is None:
+            engine = FpgaEngine(model, xclbin=xclbin, wait=wait, batch=3)
+        else:
+            engine.load(model)
+        with NativeEngine(model) as native:
+            right = all(same(engine.infer(c), native.infer(c)) for c in counts[:2])
+            right &= same(engine.infer_batch(counts), native.infer_batch(counts))
+            alone = engine.infer_batch(counts, log_rates=False)
+            right &= np.array_equal(alone.factors, native.infer_batch(counts).factors)
+            right &= alone.log_rates is None
+        equal += bool(right)
+        forms.add((spec.gru, spec.activation, spec.ic_map))
+    device = engine.info.device
+    engine.close()
+    return {"equal": equal, "forms": len(forms), "device": device}
+
+
+def opened_twice(xclbin):
+    """Open, close and open again; two engines at once would share the card's one model."""
+    model, right = random_float_model(), []
+    counts = poisson(model.spec)
+    with NativeEngine(model) as native:
+        for _ in range(2):
+            with open_engine("fpga", model, xclbin=xclbin) as engine:
+                right.append(same(engine.infer_batch(counts), native.infer_batch(counts)))
+            right.append(refusal(lambda e=engine: e.infer(counts[0]))[1])
+    return right
+
+
+def too_large(xclbin):
+    large = random_float_model(small_spec(n_units=257, generator_size=130, ic_size=130))
+    small = random_float_model()
+    counts = poisson(small.spec)
+    with FpgaEngine(small, xclbin=xclbin) as engine, NativeEngine(small) as native:
+        refused = refusal(lambda: engine.load(large))
+        still_right = same(engine.infer(counts[0]), native.infer(counts[0]))
+    return [*refused, still_right]
+
+
+def damaged_image(xclbin):
+    """A bit flipped on the way: refused, and no run after it."""
+    model = random_float_model()
+    image = pack_image(model.spec, model.fixed)
+    bad = image.copy()
+    bad[-1] ^= 1
+    counts = poisson(model.spec)[0]
+    with Card(xclbin) as card:
+        loaded = LoadedModel(card, image)
+        damaged = refusal(lambda: LoadedModel(card, bad))
+        after = refusal(lambda: loaded.one(counts, True))
+        loaded.close()
+        again = LoadedModel(card, image)
+        again.one(counts, True)
+        again.close()
+    return {"damaged": damaged, "after": after}
+
+
+def hangs(xclbin, fallback):
+    """The kernel never ends: a typed error in time, and with a fallback the same numbers."""
+    model = random_float_model()
+    counts = poisson(model.spec, 3)
+    options = {"xclbin": xclbin, "timeout": 0.3}
+    with NativeEngine(model) as native:
+        expected = [native.infer(c) for c in counts]
+    if fallback:
+        engine = open_engine("fpga", model, fallback="native", **options)
+        right = [same(engine.infer(c), e) for c, e in zip(counts, expected, strict=True)]
+        found = [right, engine.info.name, engine.notice]
+    else:
+        engine = FpgaEngine(model, **options)
+        found = [
+            same(engine.infer(counts[0]), expected[0]),
+            refusal(lambda: engine.infer(counts[1])),
+            refusal(lambda: engine.infer(counts[2])),
+        ]
+    return found
+
+
+def falls_back_at_once(xclbin, device):
+    model = random_float_model()
+    counts = poisson(model.spec)
+    with (
+        open_engine("fpga", model, xclbin=xclbin, device=device, fallback="native") as engine,
+        NativeEngine(model) as native,
+    ):
+        right = same(engine.infer_batch(counts), native.infer_batch(counts))
+        return [right, engine.info.name, engine.notice]
+
+
+def newer_pyxrt(xclbin):
+    """The calls of pyxrt 2.16 and later, in front of the same runtime."""
+    import xrt.newer_pyxrt as newer
+
+    sys.modules["pyxrt"] = newer
+    return [*opened_twice(xclbin), newer.used]
+
+
+def main():
+    result = globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+    sys.stdout.write(json.dumps(result, default=list) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # a device that hangs would hold up the end of the process
+
+
+if __name__ == "__main__":
+    main()
