@@ -11,16 +11,11 @@ namespace lfads {
 constexpr uint32_t IMAGE_MAGIC = 0x4441464C; // "LFAD"
 constexpr uint32_t IMAGE_VERSION = 2;
 constexpr uint32_t HEADER_WORDS = 64;
-// Of commands, arguments and answers; the host drives one version.
-constexpr uint32_t PROTOCOL_VERSION = 1;
-constexpr uint32_t KERNEL_MAGIC = 0x4B44464C; // "LFDK"
-constexpr uint32_t STATUS_WORDS = 16;
 
 enum Command : uint32_t {
     COMMAND_LOAD = 0,        // take a model image
     COMMAND_RUN = 1,         // infer trials: factors and log-rates
     COMMAND_RUN_FACTORS = 2, // infer trials: factors alone
-    COMMAND_INFO = 3,        // say what the kernel was compiled for, in words 1 to 7 of status
 };
 
 enum Status : uint32_t {

@@ -18,17 +18,6 @@ extern "C" void lfads_kernel(uint32_t command, const uint32_t* image, uint32_t i
         *status = lfads::load(banks, image, image_words);
         return;
     }
-    if (command == lfads::COMMAND_INFO) {
-        status[1] = lfads::KERNEL_MAGIC;
-        status[2] = lfads::PROTOCOL_VERSION;
-        status[3] = lfads::IMAGE_VERSION;
-        status[4] = LFADS_MAX_UNITS;
-        status[5] = LFADS_MAX_BINS;
-        status[6] = LFADS_MAX_HIDDEN;
-        status[7] = LFADS_MAX_FACTORS;
-        status[0] = lfads::STATUS_OK;
-        return;
-    }
     if (command != lfads::COMMAND_RUN && command != lfads::COMMAND_RUN_FACTORS) {
         *status = lfads::STATUS_COMMAND;
         return;
