@@ -34,7 +34,7 @@ SWEMU = "libxrt_swemu.so.2.13.0"
 # writes to freed memory. Its target is moved to the store. Upstream's source has no such fault.
 REPAIR_AT, BROKEN, REPAIRED = 0x92730, 0xE6, 0xDF
 MODEL = "data/emulation/unified/cpu_em/generic_pcie/model/genericpciemodel"
-OUTPUTS = (KernelArgument.FACTORS, KernelArgument.LOG_RATES, KernelArgument.STATUS)
+OUTPUTS = (KernelArgument.FACTORS, KernelArgument.LOG_RATES, KernelArgument.ANSWER)
 
 ARGUMENTS = tuple(
     Argument(a.name.lower(), (1 if a in OUTPUTS else 0) if a in BUFFERS else None)

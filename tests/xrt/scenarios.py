@@ -14,6 +14,7 @@ from bci_lfads.engines.fpga.loaded import LoadedModel
 from bci_lfads.engines.native import NativeEngine
 from bci_lfads.errors import BciLfadsError
 from bci_lfads.models.image import pack_image
+from bci_lfads.models.integer import infer_integer
 
 
 class Fixed:
@@ -97,21 +98,37 @@ def too_large(xclbin):
 
 
 def damaged_image(xclbin):
-    """A bit flipped on the way: refused, and no run after it."""
+    """A bit flipped on the way: refused, and the model before it stays."""
     model = random_float_model()
     image = pack_image(model.spec, model.fixed)
     bad = image.copy()
     bad[-1] ^= 1
     counts = poisson(model.spec)[0]
+    expected = infer_integer(model.spec, model.fixed, counts[None])
     with Card(xclbin) as card:
         loaded = LoadedModel(card, image)
-        damaged = refusal(lambda: LoadedModel(card, bad))
-        after = refusal(lambda: loaded.one(counts, True))
+        refused = refusal(lambda: LoadedModel(card, bad))
+        loaded.one(counts, True)
+        right = np.array_equal(loaded.factors, expected.factors[0])
+        right &= np.array_equal(loaded.log_rates, expected.log_rates[0])
         loaded.close()
-        again = LoadedModel(card, image)
-        again.one(counts, True)
-        again.close()
-    return {"damaged": damaged, "after": after}
+    return [*refused, bool(right)]
+
+
+def two_models(xclbin):
+    """What another program with the card does: it loads its model after ours."""
+    mine, other = random_float_model(seed=1), random_float_model(seed=2)
+    counts = poisson(mine.spec)[0]
+    expected = infer_integer(other.spec, other.fixed, counts[None])
+    with Card(xclbin) as card:
+        ours, theirs = (LoadedModel(card, pack_image(m.spec, m.fixed)) for m in (mine, other))
+        theirs.one(counts, True)
+        right = np.array_equal(theirs.factors, expected.factors[0])
+        refused = refusal(lambda: ours.one(counts, True))
+        after = refusal(lambda: theirs.one(counts, True))
+        ours.close()
+        theirs.close()
+    return [refused, bool(right), after]
 
 
 def hangs(xclbin, fallback):

@@ -47,11 +47,19 @@ def test_a_model_that_is_too_large_leaves_the_old_one(emulation):
     assert still_right
 
 
-def test_a_damaged_image_is_refused_and_nothing_runs(emulation):
-    found = emulation.run("damaged_image", xclbin=emulation.xclbin())
-    assert found["damaged"][0] == found["after"][0] == "EngineError"
-    assert "damaged on its way" in found["damaged"][1]
-    assert "holds no model" in found["after"][1]
+def test_a_damaged_image_is_refused_and_the_model_before_it_stays(emulation):
+    kind, words, still_right = emulation.run("damaged_image", xclbin=emulation.xclbin())
+    assert kind == "EngineError"
+    assert "damaged on its way" in words
+    assert still_right
+
+
+def test_numbers_of_another_programs_model_are_never_taken_for_ones_own(emulation):
+    refused, right, after = emulation.run("two_models", xclbin=emulation.xclbin())
+    assert right
+    assert refused[0] == "CardBusyError"
+    assert "another program or engine loaded its own" in refused[1]
+    assert after[0] == "CardLostError"
 
 
 def test_a_kernel_that_hangs_is_a_timeout_and_then_lost(emulation):
@@ -135,7 +143,7 @@ def test_xclbins_that_do_not_fit(emulation, mode):
     hollow.write_bytes(container({}, uuid.uuid4()))
     for path, says in (
         (other, "holds no kernel lfads_kernel; it holds vector_add"),
-        (fewer, "takes 7 arguments, this version of bci-lfads gives 8"),
+        (fewer, "takes 8 arguments, this version of bci-lfads gives 9"),
         (cut, "it was cut short"),
         (odd, "is not an xclbin: it begins with b'not an x'"),
         (hollow, "holds no kernel lfads_kernel; it holds none"),

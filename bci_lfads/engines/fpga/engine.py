@@ -130,10 +130,10 @@ class FpgaEngine:
             out = allocate(self._info)
         else:
             check_out(self._info, out)
-        lane = loaded.one(counts, out.log_rates is not None)
-        _to_float(lane.factors, self._factor_scale, out.factors)
+        loaded.one(counts, out.log_rates is not None)
+        _to_float(loaded.factors, self._factor_scale, out.factors)
         if out.log_rates is not None:
-            _to_float(lane.log_rates, self._rate_scale, out.log_rates)
+            _to_float(loaded.log_rates, self._rate_scale, out.log_rates)
         return out
 
     def infer_batch(self, counts: NDArray[np.uint8], *, log_rates: bool = True) -> Latents:
@@ -200,5 +200,5 @@ class FpgaEngine:
 
 def _to_float(integers: NDArray[np.int32], scale: np.float32, out: NDArray[np.float32]) -> None:
     """Write what the kernel's integers stand for; 24 bits are exact as float32."""
-    np.copyto(out, integers.reshape(out.shape), casting="unsafe")
+    np.copyto(out, integers, casting="unsafe")
     np.multiply(out, scale, out=out)

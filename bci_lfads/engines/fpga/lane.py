@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bci_lfads.engines.fpga.failures import RUNTIME_ERRORS, card_error, ended_badly, timed_out
 from bci_lfads.engines.fpga.protocol import (
-    NO_ANSWER,
-    STATUS_WORDS,
+    ANSWER_WORDS,
+    Answer,
     Argument,
     Command,
     Status,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Wait = Literal["spin", "block"]
 
 _PAGE = 4096
+_SEQUENCES = (1 << 31) - 1
+"""pyxrt takes scalars as signed integers of 32 bits."""
 _SPIN = 250e-6
 """Seconds of looking without a break; longer than a run takes."""
 
@@ -51,8 +53,9 @@ class Lane:
 
     Attributes
     ----------
-    image, counts, factors, log_rates, status
-        The mapped buffers: uint32, uint8, int32, int32, uint32, one-dimensional.
+    image, counts, factors, log_rates, answer
+        The mapped buffers: uint32, uint8, int32, int32, uint32, one-dimensional. Counts are zero
+        at first, so that rows may be padded.
     """
 
     def __init__(
@@ -67,10 +70,11 @@ class Lane:
             states.ERT_CMD_STATE_ERROR, states.ERT_CMD_STATE_ABORT,
             states.ERT_CMD_STATE_NORESPONSE, states.ERT_CMD_STATE_TIMEOUT,
         )  # fmt: skip
-        self._sizes = (STATUS_WORDS, factors_size, rates_size)
+        self._sizes = (ANSWER_WORDS, factors_size, rates_size)
         card.attempt("making buffers", lambda: self._allocate(image_words, counts_size))
         self._command: int | None = None
         self._n_trials: int | None = None
+        self._sequence = 0
 
     def _allocate(self, image_words: int, counts_size: int) -> None:
         card, pyxrt = self._card, self._card.pyxrt
@@ -81,11 +85,11 @@ class Lane:
 
         self._image_bo = buffer(4 * image_words, Argument.IMAGE)
         self._counts_bo = buffer(counts_size, Argument.COUNTS)
-        outputs = (Argument.STATUS, Argument.FACTORS, Argument.LOG_RATES)
+        outputs = (Argument.ANSWER, Argument.FACTORS, Argument.LOG_RATES)
         sizes = [_pages(4 * n) for n in self._sizes]
         ends = np.cumsum([0, *sizes]).tolist()
         if len({groups[a] for a in outputs}) == 1:
-            parent = buffer(ends[-1], Argument.STATUS)
+            parent = buffer(ends[-1], Argument.ANSWER)
             bos = [pyxrt.bo(parent, s, at) for s, at in zip(sizes, ends, strict=False)]
             self._outputs = [parent]
         else:
@@ -96,23 +100,24 @@ class Lane:
         self.image = np.frombuffer(self._image_bo.map(), np.uint32, image_words)
         self.counts = np.frombuffer(self._counts_bo.map(), np.uint8, counts_size)
         views = [memoryview(bo.map()) for bo in bos]
-        self.status = np.frombuffer(views[0], np.uint32, STATUS_WORDS)
+        self.answer = np.frombuffer(views[0], np.uint32, ANSWER_WORDS)
+        self.counts[:] = 0
         self.factors = np.frombuffer(views[1], np.int32, self._sizes[1])
         self.log_rates = np.frombuffer(views[2], np.int32, self._sizes[2])
 
         self._run = pyxrt.run(card.kernel)
         buffers = (self._image_bo, self._counts_bo, bos[1], bos[2], bos[0])
         for argument, bo in zip(
-            (Argument.IMAGE, Argument.COUNTS, *outputs[1:], Argument.STATUS), buffers, strict=True
+            (Argument.IMAGE, Argument.COUNTS, *outputs[1:], Argument.ANSWER), buffers, strict=True
         ):
             self._run.set_arg(int(argument), bo)
         self._run.set_arg(int(Argument.IMAGE_WORDS), 0)
 
     def ask(self, command: Command) -> NDArray[np.uint32]:
-        """Have a command without trials done and return a copy of all status words."""
+        """Have a command without windows done and return a copy of the answer."""
         self.start(command, 0, 0)
         self.finish(0, 0)
-        return self.status.copy()
+        return self.answer.copy()
 
     def load(self, image: NDArray[np.uint32]) -> None:
         """Load a model; the kernel keeps it for every run on the card.
@@ -133,7 +138,7 @@ class Lane:
     def start(self, command: Command, n_trials: int, n_counts: int) -> None:
         """Send the first `n_counts` of `counts` and start the run; it is not waited for."""
         self._card.check_alive()
-        self.status[0] = NO_ANSWER
+        self._sequence = self._sequence % _SEQUENCES + 1
         if n_counts:
             self._attempt("sending counts", self._counts_bo, self._to, n_counts)
         try:
@@ -143,6 +148,7 @@ class Lane:
             if n_trials != self._n_trials:
                 self._run.set_arg(int(Argument.N_TRIALS), n_trials)
                 self._n_trials = n_trials
+            self._run.set_arg(int(Argument.SEQUENCE), self._sequence)
             self._run.start()
         except RUNTIME_ERRORS as error:
             self._card.fail(card_error("starting the kernel", error))
@@ -159,9 +165,15 @@ class Lane:
         """
         self._wait()
         self._bring_back(n_factors, n_rates)
-        status = int(self.status[0])
-        if status == NO_ANSWER:
-            self._card.fail(CardLostError(f"{in_words(status)}: its status word was not written"))
+        sequence = int(self.answer[Answer.SEQUENCE])
+        if sequence != self._sequence:
+            self._card.fail(
+                CardLostError(
+                    f"the kernel ended without an answer: what lies in its place is number "
+                    f"{sequence}, not {self._sequence}; see 'dmesg' for failed transfers"
+                )
+            )
+        status = int(self.answer[Answer.STATUS])
         if status != Status.OK:
             raise EngineError(in_words(status))
 
@@ -170,7 +182,7 @@ class Lane:
             used = self._ends[2] + 4 * n_rates if n_rates else self._ends[1] + 4 * n_factors
             self._attempt("bringing results back", self._outputs[0], self._from, used)
             return
-        for bo, used in zip(self._outputs, (STATUS_WORDS, n_factors, n_rates), strict=True):
+        for bo, used in zip(self._outputs, (ANSWER_WORDS, n_factors, n_rates), strict=True):
             if used:
                 self._attempt("bringing results back", bo, self._from, 4 * used)
 
@@ -211,7 +223,7 @@ class Lane:
     def close(self) -> None:
         """Let the run go, then the views, then the buffers."""
         for name in (
-            "_run", "image", "counts", "factors", "log_rates", "status",
+            "_run", "image", "counts", "factors", "log_rates", "answer",
             "_bos", "_outputs", "_image_bo", "_counts_bo",
         ):  # fmt: skip
             vars(self).pop(name, None)

@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci_lfads.engines.fpga.card import Card
 from bci_lfads.engines.fpga.lane import Lane
-from bci_lfads.engines.fpga.protocol import Command
+from bci_lfads.engines.fpga.protocol import MAX_TRIALS, Answer, Command, padded
+from bci_lfads.errors import CardBusyError
+from bci_lfads.models.image import CHECKSUM_WORD
 
 Integers = NDArray[np.int32]
 Take = Callable[[int, int, Integers, "Integers | None"], None]
+
+
+class _Windows:
+    """A lane and its buffers as windows, without the padding of their rows."""
+
+    def __init__(self, card: Card, n: int, image_words: int, sizes: Sizes) -> None:
+        units, factors = padded(sizes.n_units, 1), padded(sizes.n_factors, 4)
+        rates = padded(sizes.n_units, 4)
+        self.bytes_a_window = sizes.n_bins * units
+        self.factors_a_window = sizes.n_bins_out * factors
+        self.rates_a_window = sizes.n_bins_out * rates
+        self.lane = Lane(
+            card, image_words=image_words, counts_size=n * self.bytes_a_window,
+            factors_size=n * self.factors_a_window, rates_size=n * self.rates_a_window,
+        )  # fmt: skip
+        shape = (n, sizes.n_bins, units)
+        self.counts = self.lane.counts.reshape(shape)[..., : sizes.n_units]
+        shape = (n, sizes.n_bins_out, factors)
+        self.factors = self.lane.factors.reshape(shape)[..., : sizes.n_factors]
+        shape = (n, sizes.n_bins_out, rates)
+        self.log_rates = self.lane.log_rates.reshape(shape)[..., : sizes.n_units]
+
+    def start(self, n: int, log_rates: bool) -> None:
+        command = Command.RUN if log_rates else Command.RUN_FACTORS
+        self.lane.start(command, n, n * self.bytes_a_window)
+
+    def finish(self, n: int, log_rates: bool) -> None:
+        self.lane.finish(n * self.factors_a_window, n * self.rates_a_window if log_rates else 0)
+
+    def close(self) -> None:
+        for view in ("counts", "factors", "log_rates"):
+            vars(self).pop(view, None)
+        self.lane.close()
+
+
+class Sizes(NamedTuple):
+    """Sizes of a model, from its image."""
+
+    n_units: int
+    n_bins: int
+    n_bins_out: int
+    n_factors: int
 
 
 class LoadedModel:
@@ -29,42 +74,34 @@ class LoadedModel:
 
     Attributes
     ----------
-    n_bins, n_units, n_bins_out, n_factors
-        Sizes, from the image.
-    lane
-        What computes single windows; its buffers hold the newest results.
+    sizes
+        Of the model.
+    factors, log_rates
+        Integers of the newest window of `one`: int32, shapes ``(n_bins_out, n_factors)`` and
+        ``(n_bins_out, n_units)``. Views of the card's buffers, no longer there after `close`.
     """
 
     def __init__(self, card: Card, image: NDArray[np.uint32], *, batch: int = 64) -> None:
-        self._card, self._batch = card, batch
-        self.n_units, self.n_bins, self.n_bins_out = (int(word) for word in image[4:7])
-        self.n_factors = int(image[10])
-        self._pair: tuple[Lane, Lane] | None = None
-        self.lane = self._make_lane(1, len(image))
-        self._window = self.lane.counts.reshape(self.n_bins, self.n_units)
+        self._card, self._batch = card, min(batch, MAX_TRIALS)
+        self.sizes = Sizes(*(int(word) for word in image[4:7]), int(image[10]))
+        self._checksum = int(image[CHECKSUM_WORD])
+        self._pair: tuple[_Windows, _Windows] | None = None
+        self._single = _Windows(card, 1, len(image), self.sizes)
         try:
-            self.lane.load(image)
+            self._single.lane.load(image)
         except BaseException:
             self.close()
             raise
+        self._counts = self._single.counts[0]
+        self.factors, self.log_rates = self._single.factors[0], self._single.log_rates[0]
 
     @property
-    def counts_size(self) -> int:
-        """Counts in a window."""
-        return self.n_bins * self.n_units
+    def cycles(self) -> int:
+        """The kernel's own cycles for the newest window of `one`; 0 where it has no clock."""
+        return int(self._single.lane.answer[Answer.CYCLES])
 
-    @property
-    def factors_size(self) -> int:
-        """Factors that a window gives."""
-        return self.n_bins_out * self.n_factors
-
-    @property
-    def rates_size(self) -> int:
-        """Log-rates that a window gives."""
-        return self.n_bins_out * self.n_units
-
-    def one(self, counts: NDArray[np.uint8], log_rates: bool) -> Lane:
-        """Infer one window and return the lane whose buffers hold the integers.
+    def one(self, counts: NDArray[np.uint8], log_rates: bool) -> None:
+        """Infer one window; `factors` and, if asked for, `log_rates` then hold its integers.
 
         Parameters
         ----------
@@ -73,11 +110,11 @@ class LoadedModel:
         log_rates
             Whether to have log-rates too.
         """
-        lane = self.lane
-        np.copyto(self._window, counts)
-        lane.start(Command.RUN if log_rates else Command.RUN_FACTORS, 1, self.counts_size)
-        lane.finish(self.factors_size, self.rates_size if log_rates else 0)
-        return lane
+        single = self._single
+        np.copyto(self._counts, counts)
+        single.start(1, log_rates)
+        single.finish(1, log_rates)
+        self._check_model(single)
 
     def many(self, counts: NDArray[np.uint8], log_rates: bool, take: Take) -> None:
         """Infer many windows, a batch a run, sending one batch while another is computed.
@@ -89,44 +126,52 @@ class LoadedModel:
         log_rates
             Whether to have log-rates too.
         take
-            Called for each batch, in order, with the rows of its first and behind its last window,
-            their factors, flat, and log-rates or None. The arrays are the lane's own: copy them.
+            Called for each batch, in order, with the row of its first window, the row behind its
+            last, their factors ``(n, n_bins_out, n_factors)`` and log-rates or None. The arrays
+            are the card's buffers: copy them.
         """
-        command = Command.RUN if log_rates else Command.RUN_FACTORS
-        waiting: list[tuple[Lane, int, int]] = []
+        waiting: list[tuple[_Windows, int, int]] = []
         for number, first in enumerate(range(0, len(counts), self._batch)):
             last = min(first + self._batch, len(counts))
-            lane = self._lanes()[number & 1]
-            size = (last - first) * self.counts_size
-            np.copyto(lane.counts[:size], counts[first:last].reshape(-1))
-            lane.start(command, last - first, size)
-            waiting.append((lane, first, last))
+            windows = self._two()[number & 1]
+            np.copyto(windows.counts[: last - first], counts[first:last])
+            windows.start(last - first, log_rates)
+            waiting.append((windows, first, last))
             if len(waiting) == 2:
-                self._collect(waiting.pop(0), log_rates, take)
+                self._collect(*waiting.pop(0), log_rates, take)
         for rest in waiting:
-            self._collect(rest, log_rates, take)
+            self._collect(*rest, log_rates, take)
 
-    def _collect(self, started: tuple[Lane, int, int], log_rates: bool, take: Take) -> None:
-        lane, first, last = started
+    def _collect(
+        self, windows: _Windows, first: int, last: int, log_rates: bool, take: Take
+    ) -> None:
         n = last - first
-        n_factors, n_rates = n * self.factors_size, n * self.rates_size if log_rates else 0
-        lane.finish(n_factors, n_rates)
-        take(first, last, lane.factors[:n_factors], lane.log_rates[:n_rates] if log_rates else None)
+        windows.finish(n, log_rates)
+        self._check_model(windows)
+        take(first, last, windows.factors[:n], windows.log_rates[:n] if log_rates else None)
 
-    def _lanes(self) -> tuple[Lane, Lane]:
+    def _check_model(self, windows: _Windows) -> None:
+        """Whoever else opened the card may have loaded a model of his own."""
+        found = int(windows.lane.answer[Answer.MODEL])
+        if found != self._checksum:
+            self._card.fail(
+                CardBusyError(
+                    f"the card computed with a model of checksum {found:#010x}, not "
+                    f"{self._checksum:#010x}: another program or engine loaded its own; give each "
+                    "a card of its own"
+                )
+            )
+
+    def _two(self) -> tuple[_Windows, _Windows]:
         if self._pair is None:
-            self._pair = self._make_lane(self._batch, 1), self._make_lane(self._batch, 1)
+            first, second = (_Windows(self._card, self._batch, 1, self.sizes) for _ in range(2))
+            self._pair = first, second
         return self._pair
-
-    def _make_lane(self, windows: int, image_words: int) -> Lane:
-        return Lane(
-            self._card, image_words=image_words, counts_size=windows * self.counts_size,
-            factors_size=windows * self.factors_size, rates_size=windows * self.rates_size,
-        )  # fmt: skip
 
     def close(self) -> None:
         """Give the buffers back; the card stays open."""
-        vars(self).pop("_window", None)  # a view of the lane's buffer
-        for lane in (self.lane, *(self._pair or ())):
-            lane.close()
+        for view in ("_counts", "factors", "log_rates"):
+            vars(self).pop(view, None)
+        for windows in (self._single, *(self._pair or ())):
+            windows.close()
         self._pair = None

@@ -18,29 +18,57 @@ KERNEL = "lfads_kernel"
 """Name of the kernel's top function."""
 PROTOCOL_VERSION = 1
 KERNEL_MAGIC = 0x4B44464C
-"""``LFDK`` in little-endian order: the first word of an answer to `Command.INFO`."""
-STATUS_WORDS = 16
-NO_ANSWER = 0xFFFFFFFF
-"""What the host writes to the status word, which the kernel must overwrite."""
+"""``LFDK`` in little-endian order."""
+BLOCK = 64
+"""Bytes that the card moves in a cycle: rows of counts, factors and log-rates start on one."""
+ANSWER_WORDS = 16
+MAX_TRIALS = 1 << 16
+"""Windows in a call."""
 
 
 class Argument(IntEnum):
     """Arguments of the top function, by position."""
 
     COMMAND = 0
-    IMAGE = 1
-    IMAGE_WORDS = 2
-    COUNTS = 3
-    FACTORS = 4
-    LOG_RATES = 5
-    N_TRIALS = 6
-    STATUS = 7
+    SEQUENCE = 1
+    IMAGE = 2
+    IMAGE_WORDS = 3
+    COUNTS = 4
+    FACTORS = 5
+    LOG_RATES = 6
+    N_TRIALS = 7
+    ANSWER = 8
 
 
 BUFFERS = (
-    Argument.IMAGE, Argument.COUNTS, Argument.FACTORS, Argument.LOG_RATES, Argument.STATUS
+    Argument.IMAGE, Argument.COUNTS, Argument.FACTORS, Argument.LOG_RATES, Argument.ANSWER
 )  # fmt: skip
 """Arguments that are buffers in the card's memory; the others are scalars of 32 bits."""
+
+
+class Answer(IntEnum):
+    """Words of the answer that the kernel writes on every command."""
+
+    STATUS = 0
+    SEQUENCE = 1
+    COMMAND = 2
+    TRIALS = 3
+    CYCLES = 4
+    MODEL = 5
+    LOADS = 6
+    MAGIC = 7
+    PROTOCOL = 8
+    IMAGE = 9
+    MAX_UNITS = 10
+    MAX_BINS = 11
+    MAX_HIDDEN = 12
+    MAX_FACTORS = 13
+    FEATURES = 14
+    REUSE = 15
+
+
+FEATURE_CYCLES = 1
+"""The kernel has a clock: `Answer.CYCLES` counts."""
 
 
 class Command(IntEnum):
@@ -65,6 +93,7 @@ class Status(IntEnum):
     FORM = 7
     RANGE = 8
     COMMAND = 9
+    TRIALS = 10
 
 
 _WORDS = {
@@ -77,13 +106,17 @@ _WORDS = {
     Status.FORM: "it does not know this form of model",
     Status.RANGE: "a shift, a state's limit or a weight is out of range",
     Status.COMMAND: "it does not know the command",
+    Status.TRIALS: "there are more windows than it takes in a call",
 }
+
+
+def padded(n: int, itemsize: int) -> int:
+    """Return how many values a row of `n` takes in the card's memory."""
+    return -(-n * itemsize // BLOCK) * BLOCK // itemsize
 
 
 def in_words(status: int) -> str:
     """Return what a status of the kernel means."""
-    if status == NO_ANSWER:
-        return "the kernel ended without an answer"
     try:
         return f"the kernel refuses: {_WORDS[Status(status)]} (status {status})"
     except (KeyError, ValueError):
@@ -102,6 +135,10 @@ class KernelFacts:
         Version of the kernel image that it takes.
     max_units, max_bins, max_hidden, max_factors
         Largest sizes of a model; `max_bins` counts those out.
+    has_clock
+        Whether it counts its own cycles.
+    reuse
+        Products that a recurrent multiplier does in a step.
     """
 
     protocol: int
@@ -110,29 +147,35 @@ class KernelFacts:
     max_bins: int
     max_hidden: int
     max_factors: int
+    has_clock: bool
+    reuse: int
 
     @classmethod
-    def read(cls, words: NDArray[np.uint32]) -> KernelFacts:
-        """Read the answer to `Command.INFO`.
+    def read(cls, answer: NDArray[np.uint32]) -> KernelFacts:
+        """Read an answer of the kernel.
 
         Raises
         ------
         XclbinError
             If it is not one, or of a protocol that this version does not drive.
         """
-        if words[1] != KERNEL_MAGIC:
+        if answer[Answer.MAGIC] != KERNEL_MAGIC:
             raise XclbinError(
-                f"the kernel's answer begins with {words[1]:#x} instead of {KERNEL_MAGIC:#x}; take "
-                "the xclbin that 'make -C fpga xclbin' built"
+                f"the kernel's answer has {answer[Answer.MAGIC]:#x} instead of {KERNEL_MAGIC:#x}; "
+                "take the xclbin that 'make -C fpga xclbin' built"
             )
-        facts = cls(*(int(word) for word in words[2:8]))
-        if facts.protocol != PROTOCOL_VERSION:
+        protocol, image, units, bins, hidden, factors, features, reuse = (
+            int(word) for word in answer[Answer.PROTOCOL :]
+        )
+        if protocol != PROTOCOL_VERSION:
             raise XclbinError(
-                f"the xclbin's kernel has protocol {facts.protocol}, this version of bci-lfads "
+                f"the xclbin's kernel has protocol {protocol}, this version of bci-lfads "
                 f"drives {PROTOCOL_VERSION}; build it from this version's sources: "
                 "make -C fpga xclbin"
             )
-        return facts
+        return cls(
+            protocol, image, units, bins, hidden, factors, bool(features & FEATURE_CYCLES), reuse
+        )
 
     def maxima(self) -> dict[str, int]:
         """Return the largest sizes by the names of `LfadsSpec`."""
