@@ -53,7 +53,11 @@ class About:
 
     def to_text(self) -> str:
         """Return it as JSON."""
-        rig = self.rig.model_copy(update={"model": Path(self.rig.model.name)})
+        # Names of files, without the folders of this machine.
+        fpga = self.rig.fpga
+        if fpga.xclbin is not None:
+            fpga = fpga.model_copy(update={"xclbin": Path(fpga.xclbin.name)})
+        rig = self.rig.model_copy(update={"model": Path(self.rig.model.name), "fpga": fpga})
         return json.dumps(
             {
                 "rig": rig.model_dump(mode="json", exclude_none=True),

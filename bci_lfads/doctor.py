@@ -55,7 +55,8 @@ def examine(rig_file: Path | None, *, timeout: float = 5.0) -> Iterator[Finding]
     wanted: str | None = None
     if rig_file is not None:
         try:
-            wanted = load_rig(rig_file).engine
+            rig = load_rig(rig_file)
+            wanted = "native" if rig.fpga.fallback == "native" else rig.engine
         except BciLfadsError:
             wanted = None  # reported below with its reason
     for engine, missing in available_engines().items():
@@ -179,13 +180,15 @@ def _rig(rig_file: Path, timeout: float) -> Iterator[Finding]:
 def _speed(rig: Rig, model: Model) -> str:
     counts = np.zeros((model.spec.n_bins, model.spec.n_units), np.uint8)
     took = []
-    with open_engine(rig.engine, model) as engine:
+    with open_engine(rig.engine, model, **rig.engine_options()) as engine:
         for _ in range(20):
             began = time.perf_counter()
             engine.infer(counts)
             took.append(time.perf_counter() - began)
-        device = engine.info.device
-    text = f"{rig.engine} ({device}): {1e3 * float(np.median(took)):.3f} ms a window (median of 20)"
+        info = engine.info
+    text = f"{info.name} ({info.device}): {1e3 * float(np.median(took)):.3f} ms a window (median of 20)"
+    if info.name != rig.engine:
+        text += f" in the place of {rig.engine}"
     if isinstance(rig.window, SlidingSettings):
         hop = rig.window.hop * model.bin_width
         text += f", a window each {1e3 * hop:g} ms"

@@ -24,6 +24,7 @@ from bci_lfads.acquisition import Acquisition
 from bci_lfads.drift import UnitWatch
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, allocate
+from bci_lfads.engines.fallback import FallbackEngine
 from bci_lfads.errors import BciLfadsError, EngineError, RigError, StreamError
 from bci_lfads.models.masking import mask_units
 from bci_lfads.models.model import Model
@@ -139,6 +140,7 @@ class Pipeline:
             unit_rates(model),
         )  # fmt: skip
         self._state, self._reason = "waiting", "not started"
+        self._engine_error = ""
         self._next_status = -math.inf
         self._newest_window = -math.inf
         capacity = 1
@@ -250,8 +252,14 @@ class Pipeline:
         for what, inlet in (("spikes", self._spikes), ("markers", self._markers)):
             if inlet is not None and inlet.state != "open":
                 return inlet.state, f"{what}: {inlet.reason}"
+        if isinstance(self.engine, FallbackEngine) and self.engine.notice:
+            return "degraded", f"engine: {self.engine.notice}"
         if self._counters.engine_errors:
-            return "degraded", f"{self._counters.engine_errors} windows failed in the engine"
+            return (
+                "degraded",
+                f"{self._counters.engine_errors} windows failed in the engine, the last with: "
+                f"{self._engine_error}",
+            )
         if self.recorder is not None and self.recorder.problem:
             return "degraded", f"not recorded: {self.recorder.problem}"
         return "running", ""
@@ -262,8 +270,9 @@ class Pipeline:
             submitted = self._clock()
             try:
                 latents = self.engine.infer(slot.counts, out=self._latents)
-            except EngineError:
+            except EngineError as error:
                 self._counters.engine_errors += 1
+                self._engine_error = str(error)
                 log.exception("window at %.3f s (trial %d) was lost", slot.start, slot.trial)
                 return
             done = self._clock()
@@ -322,6 +331,7 @@ class Pipeline:
         status: dict[str, object] = {
             "state": state,
             "reason": reason,
+            "engine": self.engine.info.name,
             "time": now,
             "watermark": _finite(self._acquisition.watermark),
             "counters": {
@@ -440,7 +450,9 @@ def open_pipeline(
     model = as_masked(rig, model)
     spec, asked = model.spec, rig.input.spikes
     hop = rig.window.hop if isinstance(rig.window, SlidingSettings) else None
-    engine = open_engine(rig.engine, model, hop=hop, n_threads=rig.loop.engine_threads)
+    engine = open_engine(
+        rig.engine, model, hop=hop, n_threads=rig.loop.engine_threads, **rig.engine_options()
+    )
     outlets = Outlets(
         OutletSettings(
             rig=rig.name,
@@ -450,7 +462,7 @@ def open_pipeline(
             n_bins=spec.n_bins_out,
             hop=hop,
             model_hash=model.hash,
-            engine=rig.engine,
+            engine=engine.info.name,
             number_format=engine.info.numeric_format,
             input_source=describe(asked.properties()),
             rates=rig.output.rates,

@@ -133,6 +133,22 @@ class LoopSettings(_Settings):
     """Seconds between two messages on Status, at most."""
 
 
+class FpgaSettings(_Settings):
+    """The card, for ``engine = "fpga"``."""
+
+    xclbin: Path | None = None
+    """The kernel's xclbin; relative paths start at the rig file's folder. Default: what the
+    variable ``BCI_LFADS_XCLBIN`` names."""
+    device: int | str = 0
+    """Index of the card as ``xbutil examine`` counts, or its BDF, like ``0000:c1:00.1``."""
+    wait: Literal["spin", "block"] = "spin"
+    """How to wait for the card: looking at it all the time, or sleeping until its interrupt."""
+    timeout: float = Field(default=1.0, gt=0, le=60)
+    """Seconds within which the card must answer."""
+    fallback: Literal["none", "native"] = "none"
+    """``native``: that engine takes over when the card fails, and Status says so."""
+
+
 class Rig(_Settings):
     """Everything that a run needs to know."""
 
@@ -146,12 +162,17 @@ class Rig(_Settings):
     binning: BinningSettings = BinningSettings()
     output: OutputSettings = OutputSettings()
     loop: LoopSettings = LoopSettings()
+    fpga: FpgaSettings = FpgaSettings()
 
     @model_validator(mode="after")
     def _trials_need_markers(self) -> Rig:
         if isinstance(self.window, TrialSettings) and self.input.markers is None:
             raise ValueError("window.mode = 'trials' needs [input.markers]")
         return self
+
+    def engine_options(self) -> dict[str, Any]:
+        """Return what `open_engine` takes of this rig's settings for its engine."""
+        return self.fpga.model_dump() if self.engine == "fpga" else {}
 
 
 def load_rig(path: Path) -> Rig:
@@ -190,7 +211,10 @@ def parse_rig(content: dict[str, Any], path: Path) -> Rig:
             for e in error.errors()
         )
         raise RigError(f"{path}: {wrong}") from error
-    return rig.model_copy(update={"model": path.parent / rig.model.expanduser()})
+    fpga = rig.fpga
+    if fpga.xclbin is not None:
+        fpga = fpga.model_copy(update={"xclbin": path.parent / fpga.xclbin.expanduser()})
+    return rig.model_copy(update={"model": path.parent / rig.model.expanduser(), "fpga": fpga})
 
 
 def with_engine(rig: Rig, engine: str) -> Rig:

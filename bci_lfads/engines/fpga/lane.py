@@ -128,7 +128,7 @@ class Lane:
             If the kernel refuses it.
         """
         self.image[:] = image
-        self._attempt("sending the model", self._image_bo, self._to, image.nbytes)
+        self._sync("sending the model", self._image_bo, self._to, image.nbytes)
         self._card.attempt(
             "loading the model", lambda: self._run.set_arg(int(Argument.IMAGE_WORDS), len(image))
         )
@@ -138,9 +138,33 @@ class Lane:
     def start(self, command: Command, n_trials: int, n_counts: int) -> None:
         """Send the first `n_counts` of `counts` and start the run; it is not waited for."""
         self._card.check_alive()
-        self._sequence = self._sequence % _SEQUENCES + 1
         if n_counts:
-            self._attempt("sending counts", self._counts_bo, self._to, n_counts)
+            self.send(n_counts)
+        self.launch(command, n_trials)
+
+    def finish(self, n_factors: int, n_rates: int) -> None:
+        """Wait for the run and bring the first `n_factors` and `n_rates` values back.
+
+        Raises
+        ------
+        CardTimeoutError, CardLostError
+            If it does not end, or badly. The card then takes no more work until it is opened anew.
+        EngineError
+            If the kernel answers that it refuses.
+        """
+        self.wait()
+        self.fetch(n_factors, n_rates)
+        self.check()
+
+    # The steps of `start` and `finish`, one by one: a benchmark times them.
+
+    def send(self, n_counts: int) -> None:
+        """Bring the first `n_counts` of `counts` to the card."""
+        self._sync("sending counts", self._counts_bo, self._to, n_counts)
+
+    def launch(self, command: Command, n_trials: int) -> None:
+        """Set what changed of the scalars and start the run."""
+        self._sequence = self._sequence % _SEQUENCES + 1
         try:
             if command != self._command:
                 self._run.set_arg(int(Argument.COMMAND), int(command))
@@ -153,18 +177,18 @@ class Lane:
         except RUNTIME_ERRORS as error:
             self._card.fail(card_error("starting the kernel", error))
 
-    def finish(self, n_factors: int, n_rates: int) -> None:
-        """Wait for the run and bring the first `n_factors` and `n_rates` values back.
+    def fetch(self, n_factors: int, n_rates: int) -> None:
+        """Bring the answer, `n_factors` and `n_rates` values back from the card."""
+        if len(self._outputs) == 1:
+            used = self._ends[2] + 4 * n_rates if n_rates else self._ends[1] + 4 * n_factors
+            self._sync("bringing results back", self._outputs[0], self._from, used)
+            return
+        for bo, used in zip(self._outputs, (ANSWER_WORDS, n_factors, n_rates), strict=True):
+            if used:
+                self._sync("bringing results back", bo, self._from, 4 * used)
 
-        Raises
-        ------
-        CardTimeoutError, CardLostError
-            If it does not end, or badly. The card then takes no more work until it is opened anew.
-        EngineError
-            If the kernel answers that it refuses.
-        """
-        self._wait()
-        self._bring_back(n_factors, n_rates)
+    def check(self) -> None:
+        """Refuse an answer that is not this run's, or not well."""
         sequence = int(self.answer[Answer.SEQUENCE])
         if sequence != self._sequence:
             self._card.fail(
@@ -177,16 +201,8 @@ class Lane:
         if status != Status.OK:
             raise EngineError(in_words(status))
 
-    def _bring_back(self, n_factors: int, n_rates: int) -> None:
-        if len(self._outputs) == 1:
-            used = self._ends[2] + 4 * n_rates if n_rates else self._ends[1] + 4 * n_factors
-            self._attempt("bringing results back", self._outputs[0], self._from, used)
-            return
-        for bo, used in zip(self._outputs, (ANSWER_WORDS, n_factors, n_rates), strict=True):
-            if used:
-                self._attempt("bringing results back", bo, self._from, 4 * used)
-
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait until the run has ended well."""
         timeout = self._card.timeout
         try:
             if self._card.wait == "block":
@@ -214,7 +230,7 @@ class Lane:
             if waited > _SPIN:
                 time.sleep(0)
 
-    def _attempt(self, doing: str, bo: Any, direction: Any, size: int) -> None:
+    def _sync(self, doing: str, bo: Any, direction: Any, size: int) -> None:
         try:
             bo.sync(direction, size, 0)
         except RUNTIME_ERRORS as error:
