@@ -1,4 +1,4 @@
-// Rounding, activations and exact products: the sections of docs/arithmetic.md in order.
+// Rounding, activations and the parts of a GRU step: the sections of docs/arithmetic.md in order.
 #ifndef LFADS_ARITH_H
 #define LFADS_ARITH_H
 
@@ -64,46 +64,34 @@ LFADS_INLINE int32_t hyperbolic(acc_t v, const Rounding& r, bool smooth) {
     return static_cast<int32_t>(clamp(smooth ? table_tanh(t) : t, -32768, 32767));
 }
 
-// y[row] = b[row] + w[row] x for rows first to last - 1, in blocks whose sum fits PART.
-template <int BLOCK, typename PART, typename MAP>
-LFADS_INLINE void product_rows(const MAP& map, const int16_t* x, int first, int last, acc_t* y) {
-    for (int row = first; row < last; ++row) {
-#pragma HLS loop_tripcount min = 64 max = 384
-        const int16_t* w = map.weight + row * map.stride;
-        acc_t total = map.bias[row];
-        for (int k = 0; k < map.stride; k += BLOCK) {
-#pragma HLS loop_tripcount min = 1 max = 16
-#pragma HLS pipeline II = 1
-            PART part = 0;
-            for (int lane = 0; lane < BLOCK; ++lane) {
-#pragma HLS unroll
-                part += static_cast<PART>(w[k + lane]) * x[k + lane];
-            }
-            total += part;
-        }
-        y[row] = total;
-    }
+// The parts of a GRU step for one unit, from what enters a gate: the input part a and the
+// recurrent part c.
+
+// p(h): what enters a recurrent product.
+LFADS_INLINE int16_t product_input(const GruSettings& gru, int16_t h) {
+    return gru.bytes ? static_cast<int16_t>(clamp(round_shift(h, gru.to_byte), -128, 127)) : h;
 }
 
-template <typename MAP>
-LFADS_INLINE void product(const MAP& map, const int16_t* x, int first, int last, acc_t* y) {
-#ifdef __SYNTHESIS__
-    product_rows<LANES, acc_t>(map, x, first, last, y);
-#else
-    switch (map.block) {
-    case 64:
-        product_rows<64, int32_t>(map, x, first, last, y);
-        break;
-    case 32:
-        product_rows<32, int32_t>(map, x, first, last, y);
-        break;
-    case 16:
-        product_rows<16, int32_t>(map, x, first, last, y);
-        break;
-    default:
-        product_rows<LANES, acc_t>(map, x, first, last, y);
-    }
-#endif
+LFADS_INLINE acc_t gate(const GruSettings& gru, acc_t a, acc_t c, bool smooth) {
+    const acc_t sum = shift_left(a, gru.gate_input_left) + shift_left(c, gru.gate_recurrent_left);
+    return sigmoid(sum, gru.gate_rounding, smooth);
+}
+
+// n; c is r * c_n in the reset-after form.
+LFADS_INLINE acc_t candidate(const GruSettings& gru, acc_t a, acc_t c, bool smooth) {
+    const acc_t sum =
+        shift_left(a, gru.candidate_input_left) + shift_left(c, gru.candidate_recurrent_left);
+    return hyperbolic(sum, gru.candidate_rounding, smooth);
+}
+
+// r * h for the reset-before form.
+LFADS_INLINE int16_t reset_state(acc_t r, int16_t h) {
+    return static_cast<int16_t>(round_shift(r * h, rounding(16)));
+}
+
+LFADS_INLINE int16_t next_state(const GruSettings& gru, acc_t z, acc_t n, int16_t h) {
+    const acc_t blend = z * shift_left(h, gru.state_left) + (65536 - z) * n;
+    return static_cast<int16_t>(clamp(round_shift(blend, gru.state_rounding), gru.low, gru.high));
 }
 
 } // namespace lfads

@@ -1,8 +1,8 @@
-// A loaded model, as the kernel keeps it on chip.
+// A loaded model as a CPU computes with it; the card keeps it to fill its lanes from
+// (lfads_card.h).
 //
 // Weights are flat arrays: element (row, column) is at row * stride + column, and the stride is a
-// multiple of 32, so that index % LANES is the lane and an array split over lanes needs no
-// multiplexers. Columns beyond a matrix' own are zero.
+// multiple of 32. Columns beyond a matrix' own are zero.
 #ifndef LFADS_BANKS_H
 #define LFADS_BANKS_H
 
@@ -16,13 +16,11 @@ namespace lfads {
 // bci_lfads/models/image.py proves it for each model.
 typedef int64_t acc_t;
 
-constexpr int LANES = LFADS_LANES;
 constexpr int ROW = 32; // int16 a matrix row is padded to (64 bytes)
 constexpr int MAX_UNITS = LFADS_MAX_UNITS;
 constexpr int MAX_BINS = LFADS_MAX_BINS;
 constexpr int MAX_HIDDEN = LFADS_MAX_HIDDEN;
 constexpr int MAX_FACTORS = LFADS_MAX_FACTORS;
-static_assert(ROW % LANES == 0, "lanes must divide a padded row");
 
 constexpr int padded(int columns) {
     return (columns + ROW - 1) / ROW * ROW;
@@ -54,8 +52,8 @@ template <int ROWS, int COLUMNS> struct Affine {
     acc_t bias[ROWS];
 };
 
-struct Gru {
-    Affine<3 * MAX_HIDDEN, MAX_HIDDEN> recurrent; // rows z, r, n
+// Everything that a step of a GRU needs beside its weights.
+struct GruSettings {
     // Whether a state is rounded to 8 bits before it enters a product, and how.
     bool bytes;
     Rounding to_byte;
@@ -69,6 +67,10 @@ struct Gru {
     Rounding state_rounding;
     int32_t low; // limits of a state after a step
     int32_t high;
+};
+
+struct Gru : GruSettings {
+    Affine<3 * MAX_HIDDEN, MAX_HIDDEN> recurrent; // rows z, r, n
 };
 
 struct Encoder {

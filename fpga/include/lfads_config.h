@@ -1,6 +1,7 @@
 // The largest model a build of the kernel takes, and how wide it computes.
 //
-// These are the card's; a build for the CPU sets larger ones with -D (see CMakeLists.txt).
+// These are the card's (fpga/config/u55c.mk names other builds); one for the CPU sets larger ones
+// with -D (see CMakeLists.txt). The cycle and area model reads them from here.
 #ifndef LFADS_CONFIG_H
 #define LFADS_CONFIG_H
 
@@ -13,14 +14,18 @@
 #endif
 // Encoder units a direction, initial conditions and generator units.
 #ifndef LFADS_MAX_HIDDEN
-#define LFADS_MAX_HIDDEN 128
+#define LFADS_MAX_HIDDEN 64
 #endif
 #ifndef LFADS_MAX_FACTORS
 #define LFADS_MAX_FACTORS 16
 #endif
-// Products a cycle in every matrix-vector product; divides 32, the padding of matrix rows.
-#ifndef LFADS_LANES
-#define LFADS_LANES 16
+// The card alone. Products that each multiplier of a recurrence does in a step: 1, 2, 4, 8 or 16.
+#ifndef LFADS_REUSE
+#define LFADS_REUSE 8
+#endif
+// The card alone. Units that fired, taken in a cycle by each direction's input projection.
+#ifndef LFADS_SPIKES
+#define LFADS_SPIKES 2
 #endif
 
 #endif

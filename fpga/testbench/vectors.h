@@ -13,6 +13,8 @@ constexpr uint32_t VECTOR_MAGIC = 0x5654464C;
 struct Case {
     std::vector<uint32_t> image;
     uint32_t trials = 0;
+    uint32_t units = 0;
+    uint32_t n_factors = 0;
     std::vector<uint8_t> counts;
     std::vector<int32_t> factors;
     std::vector<int32_t> log_rates;
@@ -37,6 +39,8 @@ inline bool read_case(const std::string& path, Case& vectors) {
     }
     const size_t trials = head[2];
     vectors.trials = head[2];
+    vectors.units = head[5];
+    vectors.n_factors = head[6];
     return read(file, vectors.image, head[1]) &&
            read(file, vectors.counts, trials * head[3] * head[5]) &&
            read(file, vectors.factors, trials * head[4] * head[6]) &&

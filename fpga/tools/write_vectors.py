@@ -24,12 +24,29 @@ MAGIC = 0x5654464C
 FORMS = [(gru, act) for gru in ("reset_after", "reset_before") for act in ("hard", "smooth")]
 
 
+PUBLISHED = {
+    "n_units": 70, "n_bins": 73, "n_ahead": 0, "encoder_size": 64, "generator_size": 64,
+    "n_factors": 4, "ic_map": "direct",
+}  # fmt: skip
+"""Sizes of arXiv 2402.04274."""
+LARGEST = {
+    "n_units": 256, "n_bins": 20, "n_ahead": 108, "encoder_size": 64, "ic_size": 64,
+    "generator_size": 64, "n_factors": 16, "ic_map": "linear",
+}  # fmt: skip
+"""The card's maxima, as fpga/include/lfads_config.h has them."""
+
+
 def write_case(path: Path, seed: int, index: int) -> None:
-    """Write one model with two trials; of sixteen, four have full-range weights, four 8 bits."""
+    """Write one model with two trials; of sixteen, four have full-range weights, four 8 bits.
+
+    Of a hundred, four have the published sizes, and one for each GRU form the card's largest.
+    """
     gru, activation = FORMS[index % 4]
+    sizes = PUBLISHED if index % 100 in (20, 21, 22, 23) else {}
+    sizes = LARGEST if index % 100 in (32, 34) else sizes
     spec, fixed = random_model(
         seed, full_range=index % 16 >= 12, bytes_=8 <= index % 16 < 12, gru=gru,
-        activation=activation,
+        activation=activation, **sizes,
     )  # fmt: skip
     counts = random_counts(seed, spec, n_trials=2)
     latents = infer_integer(spec, fixed, counts)

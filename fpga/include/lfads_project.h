@@ -1,0 +1,98 @@
+// The encoder's input part on the card: weight rows of the units that fired, one bin ahead.
+#ifndef LFADS_PROJECT_H
+#define LFADS_PROJECT_H
+
+#include "lfads_cell.h"
+#include "lfads_fifo.h"
+
+namespace lfads {
+
+template <int BLOCKS> using Rows = Fifo<Block, MAX_BINS * BLOCKS>;
+
+LFADS_INLINE int32_t count_of(const Block& block, int unit) {
+    return static_cast<int32_t>((block.word[unit / 4] >> (8 * (unit % 4))) & 255u);
+}
+
+// Units of a block are dealt to the ports in turn: unit u to port u % SPIKES.
+constexpr int PORT_UNITS = BLOCK_BYTES / SPIKES;
+
+// Those of one port that fired, a bit each.
+LFADS_INLINE uint64_t fired(const Block& block, int port) {
+    uint64_t mask = 0;
+    for (int k = 0; k < PORT_UNITS; ++k) {
+#pragma HLS unroll
+        mask |= static_cast<uint64_t>(count_of(block, k * SPIKES + port) != 0) << k;
+    }
+    return mask;
+}
+
+LFADS_INLINE int lowest(uint64_t mask) {
+    int first = 0;
+    for (int k = PORT_UNITS - 1; k >= 0; --k) {
+#pragma HLS unroll
+        first = ((mask >> k) & 1u) != 0 ? k : first;
+    }
+    return first;
+}
+
+// a = W x + b of a bin. A zero costs nothing: a cycle takes a block from the queue, or adds one
+// unit that fired from each port. SIDE only gives each direction hardware of its own.
+template <int SIDE>
+static void project(const InputWeights& input, int bank, int blocks, Rows<UNIT_BLOCKS>& rows,
+                    acc_t a[ROWS]) {
+#pragma HLS inline off
+    for (int row = 0; row < ROWS; ++row) {
+#pragma HLS unroll
+        a[row] = input.bias[bank][row];
+    }
+    Block block = {};
+    uint64_t waiting[SPIKES] = {};
+#pragma HLS array_partition variable = waiting complete
+    int taken = 0;
+    const int most = blocks * (PORT_UNITS + 1); // when every unit fires
+    for (int i = 0; i < most; ++i) {
+#pragma HLS loop_tripcount min = 2 max = 34
+#pragma HLS pipeline II = 1
+        bool any = false;
+        for (int port = 0; port < SPIKES; ++port) {
+#pragma HLS unroll
+            any = any || waiting[port] != 0;
+        }
+        if (!any) {
+            if (taken == blocks) {
+                break;
+            }
+            block = rows.read();
+            ++taken;
+            for (int port = 0; port < SPIKES; ++port) {
+#pragma HLS unroll
+                waiting[port] = fired(block, port);
+            }
+            continue;
+        }
+        int32_t count[SPIKES];
+        int place[SPIKES];
+#pragma HLS array_partition variable = count complete
+#pragma HLS array_partition variable = place complete
+        for (int port = 0; port < SPIKES; ++port) {
+#pragma HLS unroll
+            const int first = lowest(waiting[port]);
+            count[port] = waiting[port] == 0 ? 0 : count_of(block, first * SPIKES + port);
+            place[port] = bank * UNITS_EACH + (taken - 1) * PORT_UNITS + first;
+            waiting[port] &= waiting[port] - 1;
+        }
+        for (int row = 0; row < ROWS; ++row) {
+#pragma HLS unroll
+            acc_t rise = 0;
+            for (int port = 0; port < SPIKES; ++port) {
+#pragma HLS unroll
+                rise += count[port] * input.weight[port][place[port]][row];
+            }
+            a[row] = sum48(a[row] + rise);
+        }
+    }
+}
+
+} // namespace lfads
+
+#endif
