@@ -186,7 +186,8 @@ def _speed(rig: Rig, model: Model) -> str:
             engine.infer(counts)
             took.append(time.perf_counter() - began)
         info = engine.info
-    text = f"{info.name} ({info.device}): {1e3 * float(np.median(took)):.3f} ms a window (median of 20)"
+    median = 1e3 * float(np.median(took))
+    text = f"{info.name} ({info.device}): {median:.3f} ms a window (median of 20)"
     if info.name != rig.engine:
         text += f" in the place of {rig.engine}"
     if isinstance(rig.window, SlidingSettings):

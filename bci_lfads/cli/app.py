@@ -54,7 +54,6 @@ def main() -> None:
         realigning,
         sessions,
         training,
-    )
 
     try:
         app()

@@ -6,7 +6,8 @@ kernel (the BITSTREAM of the xclbin) runs when its start bit is written. Message
 are those of XRT's ``rpc_messages.proto``; a message is a header with the body's size and, from
 the host, the call's number, then the body.
 
-``BCI_LFADS_MODEL_FAULT`` makes a bad device: ``hang:N`` never finishes the run after N others.
+``BCI_LFADS_MODEL_FAULT`` makes a bad device: ``hang:N`` never finishes the run after N others;
+``flip`` gives back results with a bit changed.
 """
 
 import ctypes
@@ -22,6 +23,7 @@ from xml.etree import ElementTree
 CLOSE, LOAD, ALLOC, FREE, WRITE, READ = 1, 3, 4, 5, 6, 7
 START, POLL, SETUP, REGISTER_WRITE, REGISTER_READ = 9, 11, 28, 51, 52
 DONE_AND_IDLE = b"\x06\x00\x00\x00"
+PAGE = 4096
 BUSY = b"\x01\x00\x00\x00"
 
 
@@ -131,7 +133,7 @@ class Device:
         self.memory, self.kernel = Memory(), None
         what, _, after = fault.partition(":")
         self.runs_left = int(after) if what == "hang" else None
-        self.hung = False
+        self.hung, self.flips = False, what == "flip"
 
     def answer(self, call, body):
         f = fields(body)
@@ -150,7 +152,10 @@ class Device:
             ctypes.memmove(self.memory.pointer(f[3]), f[4], f[5])
             return message(f1=f[5])
         if call == READ:
-            return message(f1=f[5], f2=ctypes.string_at(self.memory.pointer(f[4]), f[5]))
+            data = ctypes.string_at(self.memory.pointer(f[4]), f[5])
+            if self.flips and len(data) > PAGE:  # behind the answer
+                data = data[:PAGE] + bytes([data[PAGE] ^ 1]) + data[PAGE + 1 :]
+            return message(f1=f[5], f2=data)
         if call == START:
             if f[4][0] & 1:
                 self.start(f[4])

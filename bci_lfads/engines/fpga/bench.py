@@ -7,14 +7,15 @@ The other parts (LSL in and out, binning, threads) are the same with every engin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bci_lfads.engines.base import allocate
+from bci_lfads.engines.base import Latents, allocate
 from bci_lfads.engines.fpga.engine import FpgaEngine
+from bci_lfads.engines.fpga.loaded import LoadedModel
 from bci_lfads.engines.fpga.protocol import Command
 from bci_lfads.engines.native import FixedPointModel, NativeEngine
 
@@ -56,18 +57,30 @@ def measure(
     on_window
         Called with the windows done.
     """
+    loaded = engine.loaded
     out = allocate(engine.info)
+    factors = Latents(out.factors, None)
     times: dict[str, list[float]] = {}
-    clock_hz: list[float] = []
-    n_warm = len(counts) // 10
     with NativeEngine(model) as native:
+        whole: list[tuple[str, Callable[[NDArray[np.uint8]], object]]] = [
+            ("a window: factors and log-rates", lambda w: engine.infer(w, out)),
+            ("a window: factors alone", lambda w: engine.infer(w, factors)),
+            (
+                "the native engine on this CPU: factors and log-rates",
+                lambda w: native.infer(w, out),
+            ),
+        ]
         for number, window in enumerate(counts):
-            for what, seconds in _window(engine, native, window, out):
-                if number >= n_warm:
+            steps = _steps(loaded, window)
+            for what, infer in whole:
+                began = time.perf_counter()
+                infer(window)
+                steps[what] = time.perf_counter() - began
+            if 10 * number >= len(counts):
+                for what, seconds in steps.items():
                     times.setdefault(what, []).append(seconds)
             if on_window is not None:
                 on_window(number + 1)
-    del clock_hz
     rows = []
     for what, values in times.items():
         median, p99 = np.percentile(1e6 * np.array(values), (50, 99))
@@ -75,7 +88,35 @@ def measure(
     return rows
 
 
-def _window(
-    engine: FpgaEngine, native: NativeEngine, window: NDArray[np.uint8], out: object
-) -> Iterator[tuple[str, float]]:
-    yield from ()
+def _steps(loaded: LoadedModel, window: NDArray[np.uint8]) -> dict[str, float]:
+    """Return the seconds of each step of a window with log-rates, and of an empty call."""
+    single = loaded.single
+    lane = single.lane
+    marks = [time.perf_counter()]
+
+    def mark() -> None:
+        marks.append(time.perf_counter())
+
+    np.copyto(single.counts[0], window)
+    mark()
+    lane.send(single.bytes_a_window)
+    mark()
+    lane.launch(Command.RUN, 1)
+    mark()
+    lane.wait()
+    mark()
+    lane.fetch(single.factors_a_window, single.rates_a_window)
+    lane.check()
+    mark()
+    lane.launch(Command.INFO, 0)
+    lane.wait()
+    mark()
+    copy, send, launch, wait, fetch, empty = np.diff(marks).tolist()
+    return {
+        "counts into the mapped buffer": copy,
+        "counts to the card (sync)": send,
+        "start of the run": launch,
+        "waiting for the kernel": wait,
+        "results back from the card (sync)": fetch,
+        "an empty call: start and wait": empty,
+    }

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from bci_lfads.engines.fpga.failures import RUNTIME_ERRORS, card_error
-from bci_lfads.engines.fpga.lane import Lane, Wait
+from bci_lfads.engines.fpga.lane import Lane, Wait, keep_for_good
 from bci_lfads.engines.fpga.protocol import (
     BUFFERS,
     KERNEL,
@@ -114,9 +114,19 @@ class Card:
         self._failure = str(error)
         raise error
 
+    @property
+    def failed(self) -> bool:
+        """Whether a call has failed so that the card's state is unknown."""
+        return bool(self._failure)
+
     def close(self) -> None:
-        """Let the kernel and the card go, in that order. Whoever has lanes drops them first."""
+        """Let the kernel and the card go, in that order. Whoever has lanes drops them first.
+
+        Those of a card that has failed are kept until the process ends: see `Lane.close`.
+        """
         self._open = False
+        if self.failed:
+            keep_for_good(self.kernel, self._context, self.device)
         self.kernel = self._context = self.device = None
 
     def __enter__(self) -> Card:

@@ -15,6 +15,7 @@ from bci_lfads.engines.fpga.lane import Wait
 from bci_lfads.engines.fpga.loaded import LoadedModel
 from bci_lfads.engines.native import FixedPointModel
 from bci_lfads.errors import EngineError
+from bci_lfads.models.fixed import required
 from bci_lfads.models.image import IMAGE_VERSION, pack_image
 
 
@@ -79,9 +80,7 @@ class FpgaEngine:
         EngineError
             If the engine is closed, or the kernel refuses the model.
         """
-        if self._card is None:
-            raise EngineError("the fpga engine is closed; open a new one")
-        card, spec, fixed = self._card, model.spec, model.fixed
+        card, spec, fixed = self.card, model.spec, required(model.fixed)
         card.facts.check(spec, IMAGE_VERSION)
         image = pack_image(spec, fixed)
         if self._loaded is not None:
@@ -106,6 +105,32 @@ class FpgaEngine:
         """Sizes, device and model hash."""
         return self._info
 
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model on the card.
+
+        Raises
+        ------
+        EngineError
+            If the engine is closed.
+        """
+        if self._loaded is None:
+            raise EngineError("the fpga engine is closed; open a new one")
+        return self._loaded
+
+    @property
+    def card(self) -> Card:
+        """The card.
+
+        Raises
+        ------
+        EngineError
+            If the engine is closed.
+        """
+        if self._card is None:
+            raise EngineError("the fpga engine is closed; open a new one")
+        return self._card
+
     def infer(self, counts: NDArray[np.uint8], out: Latents | None = None) -> Latents:
         """Infer one window.
 
@@ -124,7 +149,7 @@ class FpgaEngine:
         EngineError
             If the engine is closed, or an array has another shape, type or layout.
         """
-        loaded = self._open()
+        loaded = self.loaded
         check_counts(self._info, counts)
         if out is None:
             out = allocate(self._info)
@@ -156,7 +181,7 @@ class FpgaEngine:
         CardTimeoutError, CardLostError, EngineError
             As `infer`.
         """
-        loaded, info = self._open(), self._info
+        loaded, info = self.loaded, self._info
         check_counts(info, counts, batch=True)
         lead = (len(counts), info.n_bins_out)
         factors = np.empty((*lead, info.n_factors), np.float32)
@@ -191,11 +216,6 @@ class FpgaEngine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _open(self) -> LoadedModel:
-        if self._loaded is None:
-            raise EngineError("the fpga engine is closed; open a new one")
-        return self._loaded
 
 
 def _to_float(integers: NDArray[np.int32], scale: np.float32, out: NDArray[np.float32]) -> None:

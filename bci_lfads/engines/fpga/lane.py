@@ -7,6 +7,7 @@ group, so that a single transfer brings all back.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -237,7 +238,13 @@ class Lane:
             self._card.fail(card_error(doing, error))
 
     def close(self) -> None:
-        """Let the run go, then the views, then the buffers."""
+        """Let the run go, then the views, then the buffers.
+
+        A run that never ended may still write to its buffers, and the runtime crashes when it ends
+        after they are gone: those of a failed card are kept until the process ends.
+        """
+        if self._card.failed:
+            keep_for_good(self._run, self._bos, self._outputs, self._image_bo, self._counts_bo)
         for name in (
             "_run", "image", "counts", "factors", "log_rates", "answer",
             "_bos", "_outputs", "_image_bo", "_counts_bo",
@@ -254,6 +261,12 @@ class Lane:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def keep_for_good(*objects: object) -> None:
+    """Keep objects until the process ends, whoever lets go of them."""
+    for each in objects:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
 
 
 def _pages(size: int) -> int:

@@ -18,7 +18,7 @@ Integers = NDArray[np.int32]
 Take = Callable[[int, int, Integers, "Integers | None"], None]
 
 
-class _Windows:
+class Windows:
     """A lane and its buffers as windows, without the padding of their rows."""
 
     def __init__(self, card: Card, n: int, image_words: int, sizes: Sizes) -> None:
@@ -39,13 +39,16 @@ class _Windows:
         self.log_rates = self.lane.log_rates.reshape(shape)[..., : sizes.n_units]
 
     def start(self, n: int, log_rates: bool) -> None:
+        """Send the first `n` windows and start their run."""
         command = Command.RUN if log_rates else Command.RUN_FACTORS
         self.lane.start(command, n, n * self.bytes_a_window)
 
     def finish(self, n: int, log_rates: bool) -> None:
+        """Wait for the run and bring its results back."""
         self.lane.finish(n * self.factors_a_window, n * self.rates_a_window if log_rates else 0)
 
     def close(self) -> None:
+        """Let the buffers go, and all views of them."""
         for view in ("counts", "factors", "log_rates"):
             vars(self).pop(view, None)
         self.lane.close()
@@ -76,6 +79,8 @@ class LoadedModel:
     ----------
     sizes
         Of the model.
+    single
+        The buffers of single windows.
     factors, log_rates
         Integers of the newest window of `one`: int32, shapes ``(n_bins_out, n_factors)`` and
         ``(n_bins_out, n_units)``. Views of the card's buffers, no longer there after `close`.
@@ -85,20 +90,20 @@ class LoadedModel:
         self._card, self._batch = card, min(batch, MAX_TRIALS)
         self.sizes = Sizes(*(int(word) for word in image[4:7]), int(image[10]))
         self._checksum = int(image[CHECKSUM_WORD])
-        self._pair: tuple[_Windows, _Windows] | None = None
-        self._single = _Windows(card, 1, len(image), self.sizes)
+        self._pair: tuple[Windows, Windows] | None = None
+        self.single = Windows(card, 1, len(image), self.sizes)
         try:
-            self._single.lane.load(image)
+            self.single.lane.load(image)
         except BaseException:
             self.close()
             raise
-        self._counts = self._single.counts[0]
-        self.factors, self.log_rates = self._single.factors[0], self._single.log_rates[0]
+        self._counts = self.single.counts[0]
+        self.factors, self.log_rates = self.single.factors[0], self.single.log_rates[0]
 
     @property
     def cycles(self) -> int:
         """The kernel's own cycles for the newest window of `one`; 0 where it has no clock."""
-        return int(self._single.lane.answer[Answer.CYCLES])
+        return int(self.single.lane.answer[Answer.CYCLES])
 
     def one(self, counts: NDArray[np.uint8], log_rates: bool) -> None:
         """Infer one window; `factors` and, if asked for, `log_rates` then hold its integers.
@@ -110,7 +115,7 @@ class LoadedModel:
         log_rates
             Whether to have log-rates too.
         """
-        single = self._single
+        single = self.single
         np.copyto(self._counts, counts)
         single.start(1, log_rates)
         single.finish(1, log_rates)
@@ -130,7 +135,7 @@ class LoadedModel:
             last, their factors ``(n, n_bins_out, n_factors)`` and log-rates or None. The arrays
             are the card's buffers: copy them.
         """
-        waiting: list[tuple[_Windows, int, int]] = []
+        waiting: list[tuple[Windows, int, int]] = []
         for number, first in enumerate(range(0, len(counts), self._batch)):
             last = min(first + self._batch, len(counts))
             windows = self._two()[number & 1]
@@ -143,14 +148,14 @@ class LoadedModel:
             self._collect(*rest, log_rates, take)
 
     def _collect(
-        self, windows: _Windows, first: int, last: int, log_rates: bool, take: Take
+        self, windows: Windows, first: int, last: int, log_rates: bool, take: Take
     ) -> None:
         n = last - first
         windows.finish(n, log_rates)
         self._check_model(windows)
         take(first, last, windows.factors[:n], windows.log_rates[:n] if log_rates else None)
 
-    def _check_model(self, windows: _Windows) -> None:
+    def _check_model(self, windows: Windows) -> None:
         """Whoever else opened the card may have loaded a model of his own."""
         found = int(windows.lane.answer[Answer.MODEL])
         if found != self._checksum:
@@ -162,9 +167,9 @@ class LoadedModel:
                 )
             )
 
-    def _two(self) -> tuple[_Windows, _Windows]:
+    def _two(self) -> tuple[Windows, Windows]:
         if self._pair is None:
-            first, second = (_Windows(self._card, self._batch, 1, self.sizes) for _ in range(2))
+            first, second = (Windows(self._card, self._batch, 1, self.sizes) for _ in range(2))
             self._pair = first, second
         return self._pair
 
@@ -172,6 +177,6 @@ class LoadedModel:
         """Give the buffers back; the card stays open."""
         for view in ("_counts", "factors", "log_rates"):
             vars(self).pop(view, None)
-        for windows in (self._single, *(self._pair or ())):
+        for windows in (self.single, *(self._pair or ())):
             windows.close()
         self._pair = None
