@@ -70,8 +70,8 @@ class Card:
         timeout: float = 1.0,
         wait: Wait = "spin",
     ) -> None:
-        self.path, self.timeout, self.wait = _xclbin_path(xclbin), timeout, wait
         self.pyxrt = _import_pyxrt()
+        self.path, self.timeout, self.wait = _xclbin_path(xclbin), timeout, wait
         self._open, self._failure = True, ""
         self.bdf = str(device)
         container = _read_xclbin(self.pyxrt, self.path)

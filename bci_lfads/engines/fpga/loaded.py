@@ -88,7 +88,8 @@ class LoadedModel:
 
     def __init__(self, card: Card, image: NDArray[np.uint32], *, batch: int = 64) -> None:
         self._card, self._batch = card, min(batch, MAX_TRIALS)
-        self.sizes = Sizes(*(int(word) for word in image[4:7]), int(image[10]))
+        n_units, n_bins, n_bins_out = image[4:7].tolist()
+        self.sizes = Sizes(n_units, n_bins, n_bins_out, int(image[10]))
         self._checksum = int(image[CHECKSUM_WORD])
         self._pair: tuple[Windows, Windows] | None = None
         self.single = Windows(card, 1, len(image), self.sizes)

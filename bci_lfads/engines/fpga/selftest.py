@@ -89,8 +89,10 @@ def _on_card(card: Card, case: Case, batch: int) -> int:
     right = 0
 
     def same(row: int, factors: NDArray[np.int32], rates: NDArray[np.int32] | None) -> bool:
-        return np.array_equal(factors, case.factors[row]) and np.array_equal(
-            rates, case.log_rates[row]
+        return (
+            rates is not None
+            and np.array_equal(factors, case.factors[row])
+            and np.array_equal(rates, case.log_rates[row])
         )
 
     def take(

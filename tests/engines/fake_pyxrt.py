@@ -1,0 +1,140 @@
+"""A pyxrt in Python, for what no emulation can raise: a card that is busy, reset or unplugged.
+
+Memory is shared by host and card; the kernel is the native one behind the card's protocol. What a
+fault list holds is raised, or returned as a state, by the named call, once.
+"""
+
+import enum
+import types
+
+import numpy as np
+
+from bci_lfads.engines._native import Kernel
+from bci_lfads.engines.fpga.protocol import (
+    ANSWER_WORDS,
+    KERNEL,
+    KERNEL_MAGIC,
+    Answer,
+    Argument,
+    Command,
+    padded,
+)  # fmt: skip
+from bci_lfads.models.image import IMAGE_VERSION
+
+
+class State(enum.Enum):
+    ERT_CMD_STATE_COMPLETED = 4
+    ERT_CMD_STATE_ERROR = 5
+    ERT_CMD_STATE_ABORT = 6
+    ERT_CMD_STATE_TIMEOUT = 8
+    ERT_CMD_STATE_NORESPONSE = 9
+    ERT_CMD_STATE_RUNNING = 3
+
+
+def fake_pyxrt(faults=None, features=0, protocol=1):
+    """Return a module; `faults` maps a call's name to errors or states, taken from the front."""
+    faults = faults if faults is not None else {}
+
+    def fault(call):
+        waiting = faults.get(call)
+        if not waiting:
+            return None
+        what = waiting.pop(0)
+        if isinstance(what, BaseException):
+            raise what
+        return what
+
+    class Bo:
+        normal = 0
+
+        def __init__(self, parent, size, third, group=None):
+            fault("bo")
+            self.memory = np.zeros(size, np.uint8)
+            if isinstance(parent, Bo):
+                self.memory = parent.memory[third : third + size]
+
+        def map(self):
+            return memoryview(self.memory)
+
+        def sync(self, direction, size, offset):
+            fault("sync")
+
+    class Run:
+        def __init__(self, kernel):
+            self.arguments = {}
+
+        def set_arg(self, index, value):
+            self.arguments[index] = value
+
+        def start(self):
+            fault("start")
+            device_kernel(self.arguments)
+
+        def wait(self, milliseconds):
+            return fault("wait") or State.ERT_CMD_STATE_COMPLETED
+
+        def state(self):
+            return fault("state") or State.ERT_CMD_STATE_COMPLETED
+
+    loaded = {"kernel": None, "image": np.zeros(64, np.uint32)}
+
+    def device_kernel(arguments):
+        def view(argument, dtype):
+            return np.frombuffer(arguments[argument].memory, dtype)
+
+        answer = view(Argument.ANSWER, np.uint32)[:ANSWER_WORDS]
+        command = arguments[Argument.COMMAND]
+        if command == Command.LOAD:
+            image = view(Argument.IMAGE, np.uint32)[: arguments[Argument.IMAGE_WORDS]].copy()
+            loaded.update(kernel=Kernel(image), image=image)
+        elif command in (Command.RUN, Command.RUN_FACTORS):
+            units, bins, out, n_factors = (int(loaded["image"][i]) for i in (4, 5, 6, 10))
+            n = arguments[Argument.N_TRIALS]
+
+            def rows(argument, dtype, size, length):
+                row = padded(size, np.dtype(dtype).itemsize)
+                return view(argument, dtype)[: n * length * row].reshape(n, length, row)[..., :size]
+
+            factors = np.zeros((out, n_factors), np.int32)
+            rates = np.zeros((out, units), np.int32) if command == Command.RUN else None
+            for trial in range(n):
+                window = np.ascontiguousarray(rows(Argument.COUNTS, np.uint8, units, bins)[trial])
+                loaded["kernel"].infer_integers(window, factors, rates)
+                rows(Argument.FACTORS, np.int32, n_factors, out)[trial] = factors
+                if rates is not None:
+                    rows(Argument.LOG_RATES, np.int32, units, out)[trial] = rates
+        answer[:] = 0
+        answer[Answer.SEQUENCE] = arguments[Argument.SEQUENCE]
+        answer[Answer.MODEL] = loaded["image"][3]
+        answer[Answer.MAGIC :] = (
+            KERNEL_MAGIC, protocol, IMAGE_VERSION, 256, 128, 64, 16, features, 8,
+        )  # fmt: skip
+
+    class Device:
+        def __init__(self, which):
+            fault("device")
+
+        def load_xclbin(self, container):
+            fault("load_xclbin")
+            return "uuid"
+
+        def get_info(self, key):
+            raise RuntimeError("No such query request")
+
+    class Container:
+        def __init__(self, path):
+            named = types.SimpleNamespace(
+                get_name=lambda: KERNEL, get_num_args=lambda: len(Argument)
+            )
+            self.get_kernels = lambda: [named]
+            self.get_uuid = lambda: types.SimpleNamespace(to_string=lambda: "0123abcd-0")
+
+    module = types.ModuleType("pyxrt")
+    module.bo, module.run, module.device, module.xclbin = Bo, Run, Device, Container
+    module.kernel = lambda device, uuid, name: types.SimpleNamespace(group_id=lambda argument: 0)
+    module.ert_cmd_state = State
+    module.xclBOSyncDirection = types.SimpleNamespace(
+        XCL_BO_SYNC_BO_TO_DEVICE=0, XCL_BO_SYNC_BO_FROM_DEVICE=1
+    )
+    module.xrt_info_device = types.SimpleNamespace(name=0, bdf=1)
+    return module
