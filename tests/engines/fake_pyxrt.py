@@ -130,6 +130,7 @@ def fake_pyxrt(faults=None, features=0, protocol=1):
             self.get_uuid = lambda: types.SimpleNamespace(to_string=lambda: "0123abcd-0")
 
     module = types.ModuleType("pyxrt")
+    module.forget = loaded.clear  # the extension's objects must not outlive the interpreter's end
     module.bo, module.run, module.device, module.xclbin = Bo, Run, Device, Container
     module.kernel = lambda device, uuid, name: types.SimpleNamespace(group_id=lambda argument: 0)
     module.ert_cmd_state = State

@@ -4,6 +4,7 @@ import re
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,10 +50,15 @@ def pyxrt(monkeypatch):
 
     def put(**options):
         faults: dict[str, list[object]] = {}
-        monkeypatch.setitem(sys.modules, "pyxrt", fake_pyxrt(faults, **options))
+        module = fake_pyxrt(faults, **options)
+        made.append(module)
+        monkeypatch.setitem(sys.modules, "pyxrt", module)
         return faults
 
-    return put
+    made: list[Any] = []
+    yield put
+    for module in made:
+        module.forget()
 
 
 def test_the_protocol_is_the_kernels():

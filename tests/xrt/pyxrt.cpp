@@ -98,9 +98,8 @@ void bind_bo(nb::module_& m) {
                         size_t offset) { b.sync(direction, size, offset); })
         .def("map",
              [](xrt::bo& b) {
-                 return nb::steal(PyMemoryView_FromMemory(b.map<char*>(),
-                                                          static_cast<Py_ssize_t>(b.size()),
-                                                          PyBUF_WRITE));
+                 return nb::steal(PyMemoryView_FromMemory(
+                     b.map<char*>(), static_cast<Py_ssize_t>(b.size()), PyBUF_WRITE));
              })
         .def("size", &xrt::bo::size)
         .def("address", &xrt::bo::address);
