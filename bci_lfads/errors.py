@@ -50,3 +50,11 @@ class StreamError(BciLfadsError):
 
 class RigError(BciLfadsError):
     """A rig file is wrong."""
+
+
+class DecoderError(BciLfadsError):
+    """A decoder cannot be fitted, read or used."""
+
+
+class TriggerError(BciLfadsError):
+    """Rules of triggers are wrong, or an order cannot be followed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bci_lfads.pipeline import windows_for
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
 from bci_lfads.streams.unit_map import expand_units, some
-from bci_lfads.windows import SlidingWindows, WindowBatch, stack, windows_of
+from bci_lfads.windows import SlidingWindows, Window, WindowBatch, stack, windows_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,26 @@ def cut(
     n_ahead: int = 0,
     others: tuple[str, ...] = (),
 ) -> WindowBatch:
-    """Cut a recording as the loop would cut it.
+    """Cut a recording as `windows` does, and keep all windows.
+
+    Raises
+    ------
+    RecordingError
+        As of `windows`, or if there is no window.
+    """
+    return stack(windows(recording, model, window, unit_map, n_ahead=n_ahead, others=others))
+
+
+def windows(
+    recording: Recording,
+    model: Model,
+    window: TrialSettings | SlidingSettings | None = None,
+    unit_map: Mapping[str, str] | None = None,
+    *,
+    n_ahead: int = 0,
+    others: tuple[str, ...] = (),
+) -> Iterator[Window]:
+    """Cut a recording as the loop would cut it, a window at a time.
 
     Parameters
     ----------
@@ -87,8 +106,7 @@ def cut(
     Raises
     ------
     RecordingError
-        If the recording lacks units of the model, two of them are mapped to one, or it gives no
-        window.
+        If the recording lacks units of the model, or two of them are mapped to one.
     """
     chosen = recording.select((*unit_names(model, unit_map or {}), *others))
     n_bins, width = model.spec.n_bins + n_ahead, model.bin_width
@@ -97,10 +115,10 @@ def cut(
         side_by_side = SlidingWindows(
             chosen.n_units, n_bins, width, hop=model.spec.n_bins, origin=chosen.start
         )
-        return stack(windows_of(chosen, side_by_side))
+        return windows_of(chosen, side_by_side)
     # Offline all spikes are at hand, so the history holds the whole recording.
     capacity = chosen.n_spikes + 1
-    return stack(windows_of(chosen, windows_for(window, chosen.n_units, n_bins, width, capacity)))
+    return windows_of(chosen, windows_for(window, chosen.n_units, n_bins, width, capacity))
 
 
 def unit_names(model: Model, unit_map: Mapping[str, str]) -> tuple[str, ...]:

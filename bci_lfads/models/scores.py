@@ -212,8 +212,9 @@ def decode(
         raise RecordingError(f"{len(x)} trials cannot be cross-validated; at least 4 are needed")
     found = np.empty_like(y)
     for training, test in folds(len(x), n_folds, seed):
-        alpha = _best_alpha(x[training], y[training], seed)
-        found[test] = _predict(x[test], *_ridge(x[training], y[training], alpha))
+        alpha = best_alpha(x[training], y[training], seed)
+        ((weights, offset),) = ridge(x[training], y[training], (alpha,))
+        found[test] = x[test] @ weights + offset
     return y, found
 
 
@@ -245,29 +246,49 @@ def shifted(
     return x[:, max(0, -lag) : n_bins - max(0, lag)], y[:, max(0, lag) : n_bins + min(0, lag)]
 
 
-def _best_alpha(x: Floats, y: Floats, seed: int) -> float:
-    """Return the penalty with the least squared error of left-out trials, outputs weighed alike."""
+def best_alpha(x: Floats, y: Floats, seed: int = 0) -> float:
+    """Return the penalty with the least squared error of left-out trials, outputs weighed alike.
+
+    Parameters
+    ----------
+    x, y
+        Shape ``(n_trials, n_bins, n_inputs)`` and ``(n_trials, n_bins, n_outputs)``.
+    seed
+        Of the shuffle of trials into five parts.
+    """
     errors = np.zeros(len(ALPHAS))
     scale = y.reshape(-1, y.shape[-1]).std(axis=0)
     scale[scale == 0] = 1.0
     for training, test in folds(len(x), 5, seed):
-        for i, alpha in enumerate(ALPHAS):
-            found = _predict(x[test], *_ridge(x[training], y[training], alpha))
-            errors[i] += (((found - y[test]) / scale) ** 2).sum()
+        for i, (weights, offset) in enumerate(ridge(x[training], y[training], ALPHAS)):
+            errors[i] += (((x[test] @ weights + offset - y[test]) / scale) ** 2).sum()
     return ALPHAS[int(errors.argmin())]
 
 
-def _ridge(x: Floats, y: Floats, alpha: float) -> tuple[Floats, Floats]:
-    """Return the map of standardised inputs with the penalty alpha a sample, and its offset."""
+def ridge(x: Floats, y: Floats, alphas: Sequence[float]) -> list[tuple[Floats, Floats]]:
+    """Return for each penalty the map of standardised inputs, and its offset.
+
+    Parameters
+    ----------
+    x, y
+        Shape ``(..., n_inputs)`` and ``(..., n_outputs)``.
+    alphas
+        Penalties a sample.
+
+    Returns
+    -------
+    list of (weights, offset)
+        float64, of inputs as they are: ``(n_inputs, n_outputs)`` and ``(n_outputs,)``.
+    """
     flat, outputs = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
     mean, scale = flat.mean(axis=0), flat.std(axis=0)
     scale[scale == 0] = 1.0
     z = (flat - mean) / scale
-    offset = outputs.mean(axis=0)
-    gram = z.T @ z + alpha * len(z) * np.eye(z.shape[1])
-    weights = np.linalg.solve(gram, z.T @ (outputs - offset)) / scale[:, None]
-    return weights, offset - mean @ weights
-
-
-def _predict(x: Floats, weights: Floats, offset: Floats) -> Floats:
-    return np.asarray(x @ weights + offset, np.float64)
+    middle = outputs.mean(axis=0)
+    gram, cross = z.T @ z, z.T @ (outputs - middle)
+    found = []
+    for alpha in alphas:
+        weights = np.linalg.solve(gram + alpha * len(z) * np.eye(len(gram)), cross)
+        weights /= scale[:, None]
+        found.append((weights, middle - mean @ weights))
+    return found

@@ -118,7 +118,7 @@ def test_ridge_is_the_minimum_of_its_penalised_error(rng):
     """Against least squares on rows appended for the penalty."""
     x, y = rng.normal(2.0, 3.0, (5, 8, 3)), rng.normal(1.0, 1.0, (5, 8, 2))
     alpha = 0.3
-    weights, offset = scores._ridge(x, y, alpha)
+    ((weights, offset),) = scores.ridge(x, y, (alpha,))
     flat, outputs = x.reshape(-1, 3), y.reshape(-1, 2)
     z = (flat - flat.mean(axis=0)) / flat.std(axis=0)
     rows = np.vstack([z, math.sqrt(alpha * 40) * np.eye(3)])

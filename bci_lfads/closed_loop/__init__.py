@@ -1,0 +1,8 @@
+"""A virtual rig: a simulated subject reaches for targets with a cursor that is decoded from it.
+
+``task`` (centre-out) and ``subject`` (intention, units, what is perturbed) make ``rig``, one step
+of which takes a movement of the cursor and gives spikes. ``offline`` closes the loop on a virtual
+clock, faster than real time; ``online`` closes it over LSL, through a run and a decoder that are
+processes of their own. ``bundle`` makes the model and decoders that come with the package, ``curve``
+sweeps delays and perturbations, ``picture`` draws. docs/closed_loop.md.
+"""
