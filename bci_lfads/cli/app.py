@@ -47,13 +47,16 @@ def main() -> None:
     """Run the command line; an error that the user can act on is one message and exit code 1."""
     # They register their commands.
     from bci_lfads.cli import (  # noqa: F401
+        closed_loop,
         data,
+        decoding,
         evaluating,
         loop,
         models,
         realigning,
         sessions,
         training,
+        triggers,
 
     try:
         app()

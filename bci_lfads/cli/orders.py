@@ -1,4 +1,4 @@
-"""Orders to a replay on its standard input, for programs that run it."""
+"""Orders on standard input, for programs that run a command: to a replay, or to a trigger."""
 
 from __future__ import annotations
 
@@ -19,13 +19,28 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def orders(control: ReplayControl) -> Iterator[None]:
-    """Follow lines on standard input, in a thread, while the context is open.
+    """Follow a replay's orders on standard input while the context is open.
 
     The end of the input is an order to stop: a replay does not outlive the program that ordered it.
     """
+    with lines(lambda line: obey(line, control), control.stop):
+        yield
+
+
+@contextmanager
+def lines(follow: Callable[[str], None], at_end: Callable[[], None]) -> Iterator[None]:
+    """Follow lines on standard input, in a thread, while the context is open.
+
+    Parameters
+    ----------
+    follow
+        Called with each line; a ValueError says what is wrong with it.
+    at_end
+        Called at the end of the input.
+    """
     over = threading.Event()
     thread = threading.Thread(
-        target=_follow, args=(sys.stdin.fileno(), control, over), name="orders"
+        target=_follow, args=(sys.stdin.fileno(), follow, at_end, over), name="orders"
     )
     thread.start()
     try:
@@ -35,24 +50,29 @@ def orders(control: ReplayControl) -> Iterator[None]:
         thread.join()
 
 
-def _follow(descriptor: int, control: ReplayControl, over: threading.Event) -> None:
+def _follow(
+    descriptor: int,
+    follow: Callable[[str], None],
+    at_end: Callable[[], None],
+    over: threading.Event,
+) -> None:
     waiting = b""
     while not over.is_set():
         if not select.select([descriptor], [], [], 0.1)[0]:
             continue
         came = os.read(descriptor, _LONGEST)
         if not came:
-            control.stop()
+            at_end()
             return
-        *lines, waiting = (waiting + came).split(b"\n")
+        *came_lines, waiting = (waiting + came).split(b"\n")
         waiting = waiting[-_LONGEST:]
-        for line in lines:
-            _try(line.decode("utf-8", "replace"), control)
+        for line in came_lines:
+            _try(line.decode("utf-8", "replace"), follow)
 
 
-def _try(line: str, control: ReplayControl) -> None:
+def _try(line: str, follow: Callable[[str], None]) -> None:
     try:
-        obey(line, control)
+        follow(line)
     except ValueError as error:
         _log.warning("order '%s' is not understood: %s", line, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,13 @@ from bci_lfads.models.model import Model
 from bci_lfads.windows import SlidingWindows
 
 VELOCITY = ("vx", "vy")
+
+
+class Feedback(Protocol):
+    """What closes the loop: spikes of a step in, the velocity that they mean out."""
+
+    def decode(self, step: Step, rig: VirtualRig) -> NDArray[np.float64]:
+        """Return the velocity, centimetres a second, shape ``(2,)``; NaN where there is none."""
 
 
 class PerfectFeedback:

@@ -5,25 +5,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.closed_loop.feedback import Feedback
 from bci_lfads.closed_loop.rig import LOOP_STEP, RigSettings, Step, VirtualRig
-from bci_lfads.closed_loop.subject import LATENTS, Perturbation
+from bci_lfads.closed_loop.subject import LATENTS
 from bci_lfads.errors import RecordingError
 from bci_lfads.recordings.recording import Markers, Recording, Series, SpikeEvents
 
 _DISTURBANCE = 2.0  # standard deviation of what pushes the cursor in a calibration, cm/s
 _DISTURBANCE_TIME = 0.2  # its time constant, seconds
-
-
-class Feedback(Protocol):
-    """What closes the loop: spikes of a step in, the velocity that they mean out."""
-
-    def decode(self, step: Step, rig: VirtualRig) -> NDArray[np.float64]:
-        """Return the velocity, centimetres a second, shape ``(2,)``; NaN where there is none."""
 
 
 def close_loop(

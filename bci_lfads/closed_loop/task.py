@@ -18,7 +18,7 @@ class TaskSettings:
     n_targets: int = 8
     distance: float = 8.0
     """Centimetres from the centre to the targets' centres."""
-    radius: float = 1.25
+    radius: float = 1.5
     """Of a target, centimetres."""
     hold: float = 0.4
     """Seconds for which the cursor must stay in the target without leaving it."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.decoding.classifier import classes_at, fit_classifier
 from bci_lfads.decoding.file import Decoder, Facts, Input, Method
 from bci_lfads.decoding.kalman import fit_kalman
-from bci_lfads.decoding.rows import Rows, behaviour_at, classes_at, features_of, rows_of
+from bci_lfads.decoding.rows import Rows, behaviour_at, features_of, rows_of
 from bci_lfads.errors import DecoderError
 from bci_lfads.fitting import digest
 from bci_lfads.models.model import Model
@@ -71,7 +71,7 @@ class FitReport:
     scores: dict[str, float]
     n_rows: int
     n_parts: int
-    """Trials, or blocks of a sliding window that share no spikes, over which was cross-validated."""
+    """Trials, or blocks that share no spikes, over which was cross-validated."""
 
 
 def fit(
@@ -112,9 +112,11 @@ def fit(
     )  # fmt: skip
     features = features_of(rows, facts)
     if asked.method == "direction":
-        labels, tensors, scores, n_rows, n_parts = _classifier(
-            recording, rows, features, asked, seed
-        )
+        at = rows.stamps + asked.lag
+        held = classes_at(recording, asked.behaviour, asked.interval, at)
+        tensors, scores = fit_classifier(rows, features, held, seed)
+        labels = held.labels
+        n_rows, n_parts = int((held.markers >= 0).sum()), held.n_markers
     else:
         targets, labels = behaviour_at(
             recording, asked.behaviour, asked.channels, rows.stamps + asked.lag
@@ -132,7 +134,9 @@ def fit(
     provenance = {
         "recording": recording.name,
         "data_sha256": digest(recording),
-        "window": ", ".join(f"{k} {v}" for k, v in rig.window.model_dump().items() if v is not None),
+        "window": ", ".join(
+            f"{k} {v}" for k, v in rig.window.model_dump(exclude_none=True).items()
+        ),
         "rows": str(n_rows),
         **{f"cross_validated_{name}": f"{value:.4f}" for name, value in scores.items()},
     }  # fmt: skip
@@ -140,9 +144,7 @@ def fit(
     return FitReport(decoder, scores, n_rows, n_parts)
 
 
-def _parts(
-    rows: Rows, features: Floats, targets: Floats, facts: Facts
-) -> tuple[Floats, Floats]:
+def _parts(rows: Rows, features: Floats, targets: Floats, facts: Facts) -> tuple[Floats, Floats]:
     """Return pieces of equal length that share no spikes, ``(n_pieces, n_rows, …)``.
 
     Trials are pieces as they are. Of a sliding window they are blocks, each without its first
@@ -156,13 +158,14 @@ def _parts(
         cut = []
         for s in stretches:
             good = np.isfinite(targets[s]).all(axis=1)
-            begin = s.start + (int(good.argmax()) if good.any() else s.stop - s.start)
-            cut += [slice(a + margin, a + length) for a in range(begin, s.stop - length + 1, length)]
+            first = s.start + (int(good.argmax()) if good.any() else s.stop - s.start)
+            begins = range(first, s.stop - length + 1, length)
+            cut += [slice(begin + margin, begin + length) for begin in begins]
         stretches = cut
     else:
         ends = [rows.stamps[s.stop - 1] for s in stretches]
-        begins = [rows.stamps[s.start] for s in stretches]
-        apart = [k == 0 or begins[k] > max(ends[:k]) for k in range(len(stretches))]
+        starts = [rows.stamps[s.start] for s in stretches]
+        apart = [k == 0 or starts[k] > max(ends[:k]) for k in range(len(stretches))]
         stretches = [s for s, is_apart in zip(stretches, apart, strict=True) if is_apart]
     kept = [s for s in stretches if s.stop > s.start and np.isfinite(targets[s]).all()]
     if len(kept) < _FEWEST:
@@ -200,78 +203,3 @@ def _cross_validate(
 def _named(scores: R2, channels: tuple[str, ...]) -> dict[str, float]:
     each = {f"r2_{c}": float(v) for c, v in zip(channels, scores.each, strict=True)}
     return {"r2_mean": scores.mean, **each}
-
-
-def _classifier(
-    recording: Recording, rows: Rows, features: Floats, asked: Asked, seed: int
-) -> tuple[tuple[str, ...], Tensors, dict[str, float], int, int]:
-    classes, markers, labels = classes_at(
-        recording, asked.behaviour, asked.interval, rows.stamps + asked.lag
-    )
-    known = np.unique(markers[markers >= 0])
-    if len(known) < max(_FEWEST, len(labels)):
-        raise DecoderError(f"rows go with {len(known)} markers only; record more trials")
-    probability = np.full((len(rows.stamps), len(labels)), np.nan)
-    for training, test in folds(len(known), 5, seed):
-        seen = np.isin(markers, known[training])
-        # Rows whose windows share spikes with a test marker's are left out of the fit.
-        held = np.isin(markers, known[test])
-        seen &= ~_near(held, rows.n_bins if rows.begins.sum() < len(known) else 0)
-        tensors = _discriminant(features[seen], classes[seen], len(labels))
-        probability[held] = _softmax(features[held] @ tensors["weights"].T + tensors["offset"])
-    inside = markers >= 0
-    right = probability[inside].argmax(axis=1) == classes[inside]
-    votes = 0
-    for marker in known:
-        own = markers == marker
-        total = np.log(np.maximum(probability[own], 1e-12)).sum(axis=0)
-        votes += int(total.argmax() == classes[own][0])
-    scores = {
-        "bins": float(right.mean()),
-        "trials": votes / len(known),
-        "chance": float(np.bincount(classes[inside]).max() / inside.sum()),
-    }
-    tensors = _discriminant(features[inside], classes[inside], len(labels))
-    return labels, tensors, scores, int(inside.sum()), len(known)
-
-
-def _near(held: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
-    """Return the rows that are fewer than `n` from one that is held out."""
-    near = held.copy()
-    where = np.flatnonzero(held)
-    if n and len(where):
-        index = np.arange(len(held))
-        after = np.searchsorted(where, index)
-        left = index - where[np.maximum(after - 1, 0)]
-        right = where[np.minimum(after, len(where) - 1)] - index
-        near |= ((left >= 0) & (left < n)) | ((right >= 0) & (right < n))
-    return near
-
-
-def _discriminant(features: Floats, classes: NDArray[np.int64], n_classes: int) -> Tensors:
-    """Fit a linear discriminant with a shrunk covariance, which is a softmax of a linear map."""
-    try:
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-    except ImportError as error:
-        raise DecoderError(
-            f"a classifier is fitted by scikit-learn, which cannot be imported ({error}); install "
-            "it with pip install 'bci-lfads[decode]'"
-        ) from error
-    present = np.unique(classes)
-    if len(present) < n_classes:
-        raise DecoderError("a fold has no row of one of the classes; record more trials of each")
-    analysis: Any = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    analysis.fit(features, classes)
-    weights, offset = np.asarray(analysis.coef_), np.asarray(analysis.intercept_)
-    if n_classes == 2:  # one map stands for two
-        weights = np.concatenate([np.zeros_like(weights), weights])
-        offset = np.concatenate([np.zeros_like(offset), offset])
-    return {
-        "weights": np.ascontiguousarray(weights, np.float64),
-        "offset": np.asarray(offset, np.float64),
-    }
-
-
-def _softmax(logits: Floats) -> Floats:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class Rows:
     def stretches(self) -> list[slice]:
         """Return where each stretch lies."""
         edges = [*np.flatnonzero(self.begins).tolist(), len(self.stamps)]
-        return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def rows_of(
@@ -181,48 +181,3 @@ def behaviour_at(
     far = 2.0 * float(np.median(np.diff(series.times)))
     values[np.abs(series.times[nearest] - times) > far] = np.nan
     return values, tuple(labels)
-
-
-def classes_at(
-    recording: Recording, pattern: str, interval: tuple[float, float], times: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
-    """Return which marker's time each moment is in.
-
-    Parameters
-    ----------
-    recording
-        The recording.
-    pattern
-        Of the markers that name a class, ``*`` and ``?``.
-    interval
-        Seconds after a marker from which and until which its class holds.
-    times
-        Seconds.
-
-    Returns
-    -------
-    classes, markers, labels
-        Position in `labels` and number of the marker, int64 ``(n,)``, -1 for none; the labels,
-        sorted.
-
-    Raises
-    ------
-    DecoderError
-        If fewer than two kinds of markers fit.
-    """
-    fit = [k for k, m in enumerate(recording.markers.labels) if fnmatchcase(m, pattern)]
-    names = [recording.markers.labels[k] for k in fit]
-    labels = tuple(sorted(set(names)))
-    if len(labels) < 2:
-        raise DecoderError(
-            f"{len(labels)} kinds of markers fit '{pattern}'; a classifier needs two. There are "
-            f"{', '.join(sorted(set(recording.markers.labels))) or 'none'}"
-        )
-    if not interval[0] < interval[1]:
-        raise DecoderError(f"an interval from {interval[0]} s until {interval[1]} s holds nothing")
-    classes, markers = np.full(len(times), -1, np.int64), np.full(len(times), -1, np.int64)
-    for number, (k, label) in enumerate(zip(fit, names, strict=True)):
-        at = recording.markers.times[k]
-        inside = (times >= at + interval[0]) & (times < at + interval[1])
-        classes[inside], markers[inside] = labels.index(label), number
-    return classes, markers, labels

@@ -180,7 +180,7 @@ class Outlets:
 
     def push_status(self, status: Mapping[str, object], time: float) -> None:
         """Publish a status as JSON, stamped `time`; numbers that are not finite become null."""
-        self._status.push_sample([_as_json(status)], time)
+        self._status.push_sample([as_json(status)], time)
 
     def push_latency(
         self,
@@ -211,7 +211,8 @@ class Outlets:
         del self._factors, self._rates, self._status, self._latency, self._journal
 
 
-def _as_json(value: object) -> str:
+def as_json(value: object) -> str:
+    """Return compact JSON, in which numbers that are not finite are null."""
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except ValueError:
