@@ -27,7 +27,9 @@ from bci_lfads.recordings.simulate import simulate_lorenz
 COMMANDS = [
     "demo", "run", "gui", "listen", "streams", "doctor", "replay", "simulate", "record", "info",
     "convert", "infer", "train", "evaluate", "realign", "verify", "export-nwb", "model",
-    "model import", "model info", "model check", "model quantise", "model export",
+    "model import", "model info", "model check", "model quantise", "model export", "decode",
+    "decode fit", "decode run", "decode score", "trigger", "trigger-order", "closed-loop",
+    "closed-loop calibrate", "closed-loop run", "closed-loop curve",
 ]  # fmt: skip
 SPEC = small_spec()
 SHAPE = (SPEC.n_bins, SPEC.n_units)

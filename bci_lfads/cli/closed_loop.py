@@ -208,7 +208,7 @@ def curve(
                 n_done += 1
                 advance(n_done)
     if picture is not None:
-        draw_curve(loop_delays, curves, picture)
+        draw_curve(loop_delays, curves, picture, {"LSL and native engine": _PATH_DELAY})
     if json:
         as_json(
             {

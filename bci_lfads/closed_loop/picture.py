@@ -43,7 +43,7 @@ def draw_run(rigs: Mapping[str, VirtualRig], path: Path) -> None:
             f"efficiency {s.efficiency:.2f}",
             fontsize=9,
         )
-    axes[0].set_ylabel("cm")
+    axes[0].set_ylabel("cm", fontsize=9)
     figure.suptitle("Cursor paths: blue reached, orange out of time", fontsize=10)
     figure.savefig(path, dpi=130)
 
@@ -93,7 +93,7 @@ def draw_curve(
     for name, mark in (marks or {}).items():
         for ax in (left, right):
             ax.axvline(1e3 * mark, color="0.5", lw=0.8, ls=":")
-        left.text(1e3 * mark, 4, f" {name}", fontsize=7, color="0.35", ha="left")
+        left.text(1e3 * mark, 50, f" {name}", fontsize=7, color="0.35", ha="left")
     left.set(ylabel="targets reached, %", ylim=(-3, 103))
     right.set(ylabel="median time to target, s")
     right.set_ylim(bottom=0)

@@ -50,7 +50,7 @@ def rig_for(name, mode, **more):
 
 
 def plain_decoder(model, mode="sliding", hop=1, channels=("vx", "vy"), **more):
-    """Return a ridge decoder whose weights are 1, 2, ... so that its output is easily worked out."""
+    """Return a ridge decoder with weights 1, 2, ..., whose output is easily worked out."""
     n = model.spec.n_factors * (more.get("history", 0) + 1)
     facts = Facts(
         method="ridge", channels=channels, n_inputs=model.spec.n_factors, model_hash=model.hash,

@@ -308,7 +308,7 @@ def test_the_command_follows_orders_from_input_and_socket(start, unique, tmp_pat
     source = start(Source)
     (tmp_path / "rules.toml").write_text(
         f'rig = "{unique}"\nlog = "log.jsonl"\nmax_age = 2.0\nmax_silence = 5.0\ndead_man = 30.0\n'
-        'limit = {count = 9, seconds = 1.0}\n'
+        "limit = {count = 9, seconds = 1.0}\n"
         '[[rule]]\nname = "fast"\nwhen = "above"\nchannel = "vx"\nthreshold = 1.0\n'
     )
     path = tmp_path / "s"
@@ -342,6 +342,8 @@ def test_the_command_follows_orders_from_input_and_socket(start, unique, tmp_pat
         process.kill()
         process.wait()
         process.stdout.close()
-    kinds = Counter(json.loads(x)["event"] for x in (tmp_path / "log.jsonl").read_text().splitlines())
+    kinds = Counter(
+        json.loads(x)["event"] for x in (tmp_path / "log.jsonl").read_text().splitlines()
+    )
     assert kinds["decision"] == kinds["stopped"] == kinds["disarm"] == 1
     assert kinds["arm"] >= 1

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -133,7 +134,9 @@ def test_a_clock_that_goes_back_is_a_fault():
 
 
 def test_refractory_time_and_limits_by_turns():
-    g = guard(total=3, seconds=10.0, refractory=0.5, limit={"count": 2, "seconds": 4.0}, dead_man=99)
+    g = guard(
+        total=3, seconds=10.0, refractory=0.5, limit={"count": 2, "seconds": 4.0}, dead_man=99
+    )
     g.arm(0.0)
     found = [g.ask(0, t) for t in (0.0, 0.4, 0.5, 1.0, 4.0, 5.0, 10.0)]
     assert found == [
@@ -228,14 +231,12 @@ def test_whatever_happens_the_rails_hold(
                 if decision.verdict == "fire":
                     assert now < armed_until, "it fired disarmed"
                     fired.append((k, now))
-    for k, (limit, length, of) in enumerate(
-        ((total, seconds, (0, 1)), (own, own_seconds, (0,)))
-    ):
+    for k, (limit, length, of) in enumerate(((total, seconds, (0, 1)), (own, own_seconds, (0,)))):
         at = [t for rule_, t in fired if rule_ in of]
         for first, last in zip(at, at[limit:], strict=False):
             assert last - first >= length, f"limit {k}"
     own_times = [t for rule_, t in fired if rule_ == 0]
-    assert all(b - a >= refractory for a, b in zip(own_times, own_times[1:], strict=False))
+    assert all(b - a >= refractory for a, b in pairwise(own_times))
 
 
 def test_the_property_can_fail():
@@ -331,6 +332,6 @@ def test_regions_that_are_none_are_said(settings, message):
 
 
 def test_names_are_unique(tmp_path):
-    (tmp_path / "r.toml").write_text(GOOD + GOOD[GOOD.index("[[rule]]"):])
+    (tmp_path / "r.toml").write_text(GOOD + GOOD[GOOD.index("[[rule]]") :])
     with pytest.raises(TriggerError, match="names of their own"):
         load_rules(tmp_path / "r.toml")
