@@ -170,8 +170,8 @@ def score_decoder(
     """Score a decoder on a recording, through the offline path."""
     from bci_lfads.decoding.file import Decoder
     from bci_lfads.decoding.scoring import score
-    from bci_lfads.fitting import digest
     from bci_lfads.models.model import Model
+    from bci_lfads.preparing import digest
     from bci_lfads.recordings import read
     from bci_lfads.rig import load_rig
 

@@ -14,9 +14,9 @@ from bci_lfads.decoding.file import Decoder, Facts, Input, Method
 from bci_lfads.decoding.kalman import fit_kalman
 from bci_lfads.decoding.rows import Rows, behaviour_at, features_of, rows_of
 from bci_lfads.errors import DecoderError
-from bci_lfads.fitting import digest
 from bci_lfads.models.model import Model
 from bci_lfads.models.scores import R2, best_alpha, folds, r2, ridge
+from bci_lfads.preparing import digest
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import Rig, SlidingSettings
 
