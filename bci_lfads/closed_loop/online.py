@@ -201,6 +201,7 @@ class _Loop:
             if at * LOOP_STEP > until:
                 raise StreamError(f"no behaviour was decoded within {timeout:g} s")
         self._due.clear()
+        self._outages = 0.0
         self._loop_delay, self._late = LatencyWindow(100_000), LatencyWindow(100_000)
         begin, skipped = at, 0
         pending: Step | None = None

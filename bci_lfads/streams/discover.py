@@ -17,12 +17,14 @@ from bci_lfads.headers import Header, parse_header
 from bci_lfads.streams.decoders import spike_format
 
 Role = Literal[
-    "events", "ids", "counts", "markers", "factors", "rates", "status", "latency", "signal"
-]
+    "events", "ids", "counts", "markers", "factors", "rates", "behaviour", "status", "latency",
+    "signal",
+]  # fmt: skip
 _SPIKES = re.compile(r"spike|sorted|unit|count", re.IGNORECASE)
 _MARKERS = re.compile(r"marker|trigger|event|stim", re.IGNORECASE)
 _OURS: dict[str, Role] = {
-    "LatentFactors": "factors", "FiringRates": "rates", "Markers": "status", "Metrics": "latency",
+    "LatentFactors": "factors", "FiringRates": "rates", "Behaviour": "behaviour",
+    "Markers": "status", "Metrics": "latency",
 }  # fmt: skip
 
 _PATIENCE = 2.0  # seconds for streams to answer

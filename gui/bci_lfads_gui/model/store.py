@@ -80,6 +80,9 @@ class Store:
     factors: Series | None = None
     rates: Series | None = None
     behaviour: Series | None = None
+    """As a decoder publishes it."""
+    cursor: Series | None = None
+    """What was to be decoded, where that is published: `<rig> Cursor`."""
     latency: Ring = field(default_factory=lambda: Ring(WINDOWS_KEPT, len(COLUMNS), np.float64))
     markers: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=MARKERS_KEPT))
     message: Message | None = None

@@ -9,12 +9,13 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QLabel, QPushButton, QStackedWidget
 
 from bci_lfads_gui.model.projection import Frame, fit, rotate
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.palette import Theme
 from bci_lfads_gui.panels.base import TRIALS, Panel, choice, conditions, style_plot
+from bci_lfads_gui.panels.behaviour import BehaviourView
 
 _ENOUGH_TRIALS = 5
 _ENOUGH_BINS = 300
@@ -32,6 +33,10 @@ class SpacePanel(Panel):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
+        label, self.shown = choice(
+            "", ("factors", "behaviour"), "Factors, or decoded behaviour against the true one"
+        )
+        self.bar.addWidget(self.shown)
         label, self.dimensions = choice("", ("2-D", "3-D"), "Drag to turn in 3-D")
         self.bar.addWidget(self.dimensions)
         self.axes = []
@@ -56,7 +61,11 @@ class SpacePanel(Panel):
         self.finish_bar()
         self.view = _Turnable()
         self.view.turned.connect(self._turn)
-        self.body.addWidget(self.view)
+        self.behaviour = BehaviourView()
+        self._views = QStackedWidget()
+        self._views.addWidget(self.view)
+        self._views.addWidget(self.behaviour)
+        self.body.addWidget(self._views)
         self.plot = self.view.addPlot(row=0, col=0)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
@@ -86,12 +95,14 @@ class SpacePanel(Panel):
         for curve in self._curves:
             curve.setData([], [])
         self._heads.setData([])
+        self.behaviour.forget()
         self.note.setText("no factors yet")
 
     def set_theme(self, theme: Theme) -> None:
         """Take on other colours."""
         super().set_theme(theme)
         self.view.setBackground(theme.window)
+        self.behaviour.set_theme(theme)
         style_plot(self.plot, theme)
         self._box.setPen(pg.mkPen(theme.line, width=1))
         self._version = None
@@ -117,6 +128,14 @@ class SpacePanel(Panel):
 
     def refresh(self) -> None:
         """Draw what is new; fit the axes once there is enough."""
+        of_behaviour = self.shown.currentIndex() == 1
+        if self._views.currentIndex() != of_behaviour:
+            self._views.setCurrentIndex(int(of_behaviour))
+            self._version = None
+        if of_behaviour:
+            self.behaviour.show_store(self.store)
+            self.note.setText(self.behaviour.note)
+            return
         with self.store.lock:
             series = self.store.factors
             if series is None:
@@ -146,6 +165,8 @@ class SpacePanel(Panel):
 
     def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         """Return the trajectories that are shown."""
+        if self._views.currentIndex() == 1:
+            return self.behaviour.table()
         names = [box.currentText() for box in self.axes]
         return ("path", "label", *names), self._rows
 

@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 _PAUSE = 0.01  # seconds between two looks at all streams
 _ACCOUNT = 0.25  # seconds between two accounts of how they do
 _AHEAD = 1.0  # seconds that a spike's stamp may be in the future
+_BEHAVIOUR = {"behaviour": "DecodedBehaviour", "cursor": "Cursor"}
+"""Streams that a decoder, and who knows the true behaviour, may publish; by their place in the
+store."""
 _BACK = 2.0  # seconds that stamps of a source's own clock may step back
 
 
@@ -104,10 +108,11 @@ class RigReader:
             "latency", {"name": f"{rig} Latency"}, self._accept_latency, self._take_latency,
             required=True,
         )  # fmt: skip
-        self._taps["behaviour"] = SampleTap(
-            "behaviour", {"type": "DecodedBehaviour"}, self._accept_behaviour,
-            self._take_behaviour, required=False,
-        )  # fmt: skip
+        for role, stream in _BEHAVIOUR.items():
+            self._taps[role] = SampleTap(
+                role, {"name": f"{rig} {stream}"}, partial(self._accept_behaviour, role),
+                partial(self._take_behaviour, role), required=False, max_rate=20_000.0,
+            )  # fmt: skip
         if self._store.about is not None:
             self._open_inputs(self._store.about)
 
@@ -176,10 +181,10 @@ class RigReader:
             if series is None or series.labels != labels:
                 setattr(self._store, which, Series.of(labels, about))
 
-    def _accept_behaviour(self, header: Header) -> None:
+    def _accept_behaviour(self, role: str, header: Header) -> None:
         labels = header.labels or tuple(f"channel {k}" for k in range(header.n_channels))
         with self._store.lock:
-            self._store.behaviour = Series(labels, rows=Ring(6000, len(labels)))
+            setattr(self._store, role, Series(labels, rows=Ring(6000, len(labels))))
 
     # Samples
 
@@ -227,10 +232,13 @@ class RigReader:
             elif series.rows is not None:
                 series.rows.extend(stamps, samples)
 
-    def _take_behaviour(self, samples: Any, stamps: NDArray[np.float64], _now: float) -> None:
+    def _take_behaviour(
+        self, role: str, samples: Any, stamps: NDArray[np.float64], _now: float
+    ) -> None:
         with self._store.lock:
-            if self._store.behaviour is not None and self._store.behaviour.rows is not None:
-                self._store.behaviour.rows.extend(stamps, samples)
+            series: Series | None = getattr(self._store, role)
+            if series is not None and series.rows is not None:
+                series.rows.extend(stamps, samples)
 
     # How they do
 
@@ -243,7 +251,7 @@ class RigReader:
         facts = {
             role: self._accountant.facts(tap, of_spikes if role == "spikes" else {}, now)
             for role, tap in self._taps.items()
-            if tap.required or tap.connection.state == "open" or role != "behaviour"
+            if tap.required or tap.connection.state == "open" or role not in _BEHAVIOUR
         }
         spikes = self._taps.get("spikes")
         with self._store.lock:
