@@ -38,7 +38,7 @@ CALIBRATION = 512
 class Sizes:
     """Sizes and form of a network to be trained."""
 
-    factors: int = 8
+    factors: int = 16
     hidden: int = 64
     """Units of each encoder direction and of the generator."""
     gru: str = "reset_after"

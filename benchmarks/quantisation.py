@@ -41,9 +41,12 @@ from bci_lfads.models.training import train
 REPLAY = Path(__file__).resolve().parent.parent / "replay_data"
 N_TRAINING, N_VALIDATION, N_TEST = 2000, 300, 500
 TRAINING_SEED, VALIDATION_SEED, TEST_SEED = 1, 2, 3
-FORMATS = ((16, 0), (12, 0), (10, 0), (8, 0), (6, 0), (4, 0), (8, 8), (8, 7), (8, 6))
+CHOSEN = -1
+FORMATS = (
+    (16, 0), (12, 0), (10, 0), (8, 0), (6, 0), (4, 0), (8, 8), (8, 7), (8, 6), (8, CHOSEN),
+)  # fmt: skip
 """Bits of the weights; bits that the generator's products drop of its state, 0 where products
-have 16 bits. The encoder's drop 8 then: its states lie within ±1, which 8 bits hold."""
+have 16 bits, `CHOSEN` where `quantise` chooses. The encoder's drop 8 unless chosen."""
 _log = logging.getLogger("quantisation")
 
 
@@ -61,9 +64,10 @@ class Bench:
     def rounded(self, bits: int, drop: int) -> FixedPoint:
         """Return the post-training quantisation, calibrated on training trials."""
         model = self.model
-        product_bits = 8 if drop else 16
-        fixed = quantise(model.spec, model.weights, self.training[:512], bits, product_bits)
-        return replace(fixed, generator_drop=drop)
+        return quantise(
+            model.spec, model.weights, self.training[:512], bits, 8 if drop else 16,
+            (8, drop) if drop > 0 else None,
+        )  # fmt: skip
 
     def scores(self, fixed: FixedPoint, weights: Any) -> tuple[float, float]:
         """Return bits per spike and latent R² of the kernel's integers on the test trials."""
@@ -101,9 +105,10 @@ def main() -> None:
     for bits, drop in FORMATS:
         fixed = bench.rounded(bits, drop)
         tuned = [_tuned(bench, fixed, settings, s) for s in range(options.seeds)]
-        name = f"{bits} bit" + (
-            f", recurrent products 8 × 8 bit, generator drops {drop}" if drop else ""
-        )
+        name = f"{bits} bit"
+        if drop:
+            how = " as chosen" if drop == CHOSEN else ""
+            name += f", recurrent products 8 × 8 bit, generator drops {fixed.generator_drop}{how}"
         after = bench.scores(fixed, bench.model.weights)
         rows.append({"format": name, "after training": after, "trained further": tuned})
         _log.info("%s: %s, %s (%.0f s)", name, after, tuned, time.monotonic() - begun)

@@ -138,7 +138,7 @@ def fit(
     counts: NDArray[np.uint8], validation: NDArray[np.uint8], epochs: int
 ) -> dict[str, NDArray[np.float32]]:
     """Train and return the weights with the best likelihood of the validation trials."""
-    settings = TrainingSettings(epochs=epochs, patience=None, seed=TORCH_SEED)
+    settings = TrainingSettings(epochs=epochs, patience=None, keep=0.7, seed=TORCH_SEED)
     with progress("training", epochs) as advance:
 
         def tell(epoch: Epoch) -> None:

@@ -14,8 +14,10 @@ pytest.importorskip("torch")
 import torch
 from models.training_cases import small_recording
 
+from bci_lfads.about import unit_rates
 from bci_lfads.cli import main
 from bci_lfads.models.model import Model
+from bci_lfads.models.trainer import Trainer
 from bci_lfads.recordings import write
 
 RIG = """
@@ -103,9 +105,78 @@ def test_train_cuts_as_a_rig_does(cli, folder):
     assert by_rig.hash == by_start.hash
 
 
+def test_train_calls_units_as_a_rig_does(cli, folder):
+    units = '[input.units]\n"n*" = "unit_*"\n[window]'
+    (folder / "units.toml").write_text(RIG.replace("[window]", units))
+    cli("train", "r.npz", "-o", "named.safetensors", "--rig", "units.toml", *SMALL)
+    model = Model.load(folder / "named.safetensors")
+    assert model.unit_labels[:2] == ("n01", "n02")
+    cli("evaluate", "named.safetensors", "other.npz", "--rig", "units.toml")
+
+
+def test_train_holds_units_out_and_predicts_ahead(cli, folder):
+    pytest.importorskip("sklearn")
+    found, _ = cli(
+        "train", "r.npz", "-o", "h.safetensors", "--start", "trial/start", "--hold-out", 0.25,
+        "--ahead", 2, "--json", "--report", "h.png", *SMALL,
+    )  # fmt: skip
+    assert len(found["held_out"]) == 2
+    assert {"co_smoothing", "forward_prediction"} <= set(found["validation"])
+    model = Model.load(folder / "h.safetensors")
+    assert model.spec.n_ahead == 2
+    assert model.spec.n_units == 6
+    assert unit_rates(model) == pytest.approx(
+        small_recording(30).select(model.unit_labels).mean_rates(), rel=1e-3
+    )
+    out, _ = cli("evaluate", "h.safetensors", "other.npz", "--fit", "r.npz")
+    assert "co_smoothing" in out
+    assert "forward_prediction" in out
+    assert "2 held-out units, by a Poisson regression" in out
+    assert "fitted on 29 windows" in out
+    cli(
+        "model", "quantise", "h.safetensors", "-o", "h8.safetensors", "--bits", 8, "--recording",
+        "r.npz", "--epochs", 1,
+    )  # fmt: skip
+    cli("train", "r.npz", "-o", "h2.safetensors", "--from", "h.safetensors", "--epochs", 1)
+    named = ",".join(found["held_out"])
+    found, _ = cli(
+        "train", "r.npz", "-o", "n.safetensors", "--start", "trial/start", "--hold-out", named,
+        "--json", *SMALL,
+    )  # fmt: skip
+    assert ",".join(found["held_out"]) == named
+
+
+def test_train_that_is_interrupted_goes_on_with_the_same_command(cli, folder, monkeypatch):
+    arguments = ("train", "r.npz", "-o", "i.safetensors", "--start", "trial/start", *SMALL)
+    cli(*arguments)
+    whole = Model.load(folder / "i.safetensors").hash
+    monkeypatch.setattr("bci_lfads.models.training._WRITTEN_EVERY", 0.0)
+    before = Trainer.epoch
+
+    def interrupted(self):
+        if len(self.epochs) == 1:
+            raise KeyboardInterrupt
+        return before(self)
+
+    monkeypatch.setattr(Trainer, "epoch", interrupted)
+    found, _ = cli(*arguments, "--log", "i.csv", "--json")
+    assert found["ended"] == "interrupted after 1 epochs"
+    assert found["hash"] != whole
+    monkeypatch.setattr(Trainer, "epoch", before)
+    found, _ = cli(*arguments, "--log", "i.csv", "--resume", "--json")
+    assert found["hash"] == whole
+    with (folder / "i.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    with pytest.raises(CommandError, match="there is no training to go on with"):
+        cli(*arguments, "--resume")
+
+
 def test_train_on_a_sliding_window(cli, folder):
     cli("train", "r.npz", "-o", "s.safetensors", "--sliding", "--hop", 4, *SMALL)
     assert Model.load(folder / "s.safetensors").provenance["window"] == "mode sliding, hop 4"
+    out, _ = cli("evaluate", "s.safetensors", "other.npz", "--sliding", "--hop", 2)
+    assert "newest_bits_per_spike" in out
+    assert "newest_latent_r2" in out
 
 
 def test_train_goes_on_from_a_model(cli, folder, model):
@@ -129,6 +200,8 @@ def test_train_goes_on_from_a_model(cli, folder, model):
         (("--start", "nothing", "--bins", 10), "no window could be cut"),
         (("--sliding", "--bins", 100000), "the recording lasts"),
         ((*SMALL, "--start", "trial/start", "--keep", 2), "keep is 2.0"),
+        ((*SMALL, "--start", "trial/start", "--device", "abacus"), "no device 'abacus'"),
+        ((*SMALL, "--start", "trial/start", "--hold-out", "x,y"), "that are not there: x, y"),
         ((*SMALL, "--start", "trial/start", "--report", "r.doc"), "reports are written as"),
         ((*SMALL, "--start", "trial/start", "--log", "no/such/log.csv"), "no folder no/such"),
     ],

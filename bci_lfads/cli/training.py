@@ -65,7 +65,7 @@ def train(
     ahead: Annotated[
         int | None, typer.Option(min=0, help="Bins to predict after each window; default none.")
     ] = None,
-    factors: Annotated[int, typer.Option(min=1, help="Number of factors.")] = 8,
+    factors: Annotated[int, typer.Option(min=1, help="Number of factors.")] = 16,
     hidden: Annotated[
         int, typer.Option(min=1, help="Units of each encoder direction and of the generator.")
     ] = 64,
@@ -96,7 +96,7 @@ def train(
     weight_decay: Annotated[float, typer.Option(min=0, help="Of matrices.")] = 1e-2,
     keep: Annotated[
         float, typer.Option(help="Share of counts that the encoder sees in training.")
-    ] = 0.7,
+    ] = 0.5,
     validation: Annotated[float, typer.Option(help="Share of windows to validate on.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="Of split, weights, order and dropout.")] = 0,
     threads: Threads = 1,
@@ -137,6 +137,7 @@ def train(
     from bci_lfads.fitting import fit_model
     from bci_lfads.models.history import TrainingSettings, epochs_for
     from bci_lfads.models.model import Model
+    from bci_lfads.models.trainer import find_device
     from bci_lfads.preparing import prepare
     from bci_lfads.recordings import read
     from bci_lfads.scoring import Asked
@@ -144,6 +145,7 @@ def train(
     for path in (output, log, report):
         check_output(path)
     check_format(report)
+    find_device(device)
     asked = Asked(latents, behaviour, lag, conditions)
     settings = TrainingSettings(
         batch=batch, learning_rate=learning_rate, weight_decay=weight_decay, keep=keep, seed=seed,

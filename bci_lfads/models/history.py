@@ -32,7 +32,7 @@ class TrainingSettings:
     """Steps in which the learning rate rises; at most a tenth of all."""
     weight_decay: float = 1e-2
     """Of matrices, decoupled from the gradient (AdamW); biases and first states have none."""
-    keep: float = 0.7
+    keep: float = 0.5
     """Share of counts that the encoder sees, scaled by its inverse; the loss is taken on the
     others. 1: it sees all of them, and the loss is taken on all."""
     max_gradient: float = 5.0

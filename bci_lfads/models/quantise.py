@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.bounds import MAX_COUNT
+from bci_lfads.models.drops import WIDEST, choose_drops
 from bci_lfads.models.fixed import FixedPoint, required
 from bci_lfads.models.image import check_ranges
 from bci_lfads.models.reference import Floats, evaluate
@@ -52,6 +53,7 @@ def quantise(
     calibration: NDArray[np.uint8] | None = None,
     weight_bits: int = 16,
     product_bits: int = 16,
+    drops: tuple[int, int] | None = None,
 ) -> FixedPoint:
     """Return the fixed-point form of a model.
 
@@ -68,6 +70,10 @@ def quantise(
     product_bits
         16, or 8 for recurrent products of 8 bits: of weights that have no more, with states that
         are rounded to 8 bits where they enter a product (and kept at 16).
+    drops
+        For products of 8 bits: how many bits those of the encoder and of the generator drop of a
+        state, 1 to 8. Default: what costs least in calibration (`drops.choose_drops`); without
+        calibration 8, so that no state saturates.
 
     Raises
     ------
@@ -82,6 +88,8 @@ def quantise(
             f"products of {product_bits} bits with weights of {weight_bits} asked for; the kernel "
             "has products of 16 bits, and of 8 with weights of at most 8"
         )
+    if drops is not None and (product_bits == 16 or not all(1 <= d <= WIDEST for d in drops)):
+        raise ModelError(f"drops of {drops} asked for; products of 8 bits drop 1 to {WIDEST}")
     check_weights(spec, weights)
     if spec.controller is not None:
         required(None)
@@ -90,7 +98,17 @@ def quantise(
             raise ModelError("the model was trained with products of 16 bits; keep those")
         fixed = _as_trained(spec, spec.quantisers, weights, weight_bits)
     else:
-        fixed = _post_training(spec, weights, calibration, weight_bits, product_bits)
+        ranges = _ranges(spec, weights, calibration)
+
+        def make(encoder_drop: int, generator_drop: int) -> FixedPoint:
+            return _post_training(spec, weights, ranges, weight_bits, encoder_drop, generator_drop)
+
+        if product_bits == 16:
+            fixed = make(0, 0)
+        elif drops is not None or calibration is None:
+            fixed = make(*(drops or (WIDEST, WIDEST)))
+        else:
+            fixed = choose_drops(spec, weights, make, calibration)
     check_ranges(spec, fixed)
     return fixed
 
@@ -153,12 +171,11 @@ def _as_trained(
 def _post_training(
     spec: LfadsSpec,
     weights: Mapping[str, NDArray[np.float32]],
-    calibration: NDArray[np.uint8] | None,
+    ranges: _Ranges,
     weight_bits: int,
-    product_bits: int,
+    encoder_drop: int,
+    generator_drop: int,
 ) -> FixedPoint:
-    drop = 16 - product_bits
-    ranges = _ranges(spec, weights, calibration)
     points: dict[str, int] = {}
     for name in spec.weight_shapes():
         if name.endswith("weight"):
@@ -168,21 +185,23 @@ def _post_training(
     encoder = _state_point(ranges.encoder)
     directions = [f"encoder.{side}" for side in _SIDES]
     encoder = _settle_gru(
-        spec, weights, points, directions, encoder, max(1.0, _first_encoder(weights)), drop
+        spec, weights, points, directions, encoder, max(1.0, _first_encoder(weights)), encoder_drop
     )
     generator = _state_point(ranges.generator)
     generator = _settle_gru(
-        spec, weights, points, ["generator"], generator, _proven_generator(spec, weights), drop
-    )
+        spec, weights, points, ["generator"], generator, _proven_generator(spec, weights),
+        generator_drop,
+    )  # fmt: skip
     ic = generator if spec.ic_map == "direct" else _state_point(ranges.ic)
     factors, log_rates = _output_point(ranges.factors), _output_point(ranges.log_rates)
 
+    taken = encoder - encoder_drop
     products = {f"encoder.{s}.input_bias": points[f"encoder.{s}.input_weight"] for s in _SIDES}
     products |= {
-        f"encoder.{s}.recurrent_bias": points[f"encoder.{s}.recurrent_weight"] + encoder - drop
+        f"encoder.{s}.recurrent_bias": points[f"encoder.{s}.recurrent_weight"] + taken
         for s in _SIDES
     }
-    recurrent = points["generator.recurrent_weight"] + generator - drop
+    recurrent = points["generator.recurrent_weight"] + generator - generator_drop
     products |= {
         "ic.bias": points["ic.weight"] + encoder,
         "generator.input_bias": recurrent,
@@ -200,8 +219,9 @@ def _post_training(
         for name in spec.weight_shapes()
     }
     return FixedPoint(
-        tensors, points, encoder, ic, generator, factors, log_rates, weight_bits, drop, drop
-    )
+        tensors, points, encoder, ic, generator, factors, log_rates, weight_bits, encoder_drop,
+        generator_drop,
+    )  # fmt: skip
 
 
 def _ranges(
@@ -256,12 +276,15 @@ def _settle_gru(
 
     Where at most `SPARE_BITS` bits buy the proof that 32-bit accumulators are enough, they are
     given up, half by the weights and half by the state. The sum before an activation must fit
-    in any case. No state exceeds `proven`; products take it with `drop` bits less.
+    in any case. No state exceeds `proven`; products take it with `drop` bits less, and then no
+    more than 8.
     """
 
     def excess(name: str, state_point: int) -> int:
         U, b = weights[f"{name}.recurrent_weight"], weights[f"{name}.recurrent_bias"]
         h_max = min(proven * 2.0**state_point, 2.0**15) * 2.0**-drop
+        if drop:
+            h_max = min(h_max, 2.0**7)
         scale = 2.0 ** points[f"{name}.recurrent_weight"]
         norms = np.abs(np.asarray(U, np.float64)).sum(axis=1)
         # Rounding adds at most half a step to each weight.

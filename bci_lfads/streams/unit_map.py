@@ -89,7 +89,7 @@ def model_labels(labels: Sequence[str], unit_map: Mapping[str, str]) -> tuple[st
         )
     if twice := sorted({u for u in found if found.count(u) > 1}):
         raise StreamError(
-            f"[input.units] makes more than one unit {some(twice)}; give each its own"
+            f"[input.units] gives two units the label {some(twice)}; map each to its own"
         )
     return tuple(found)
 

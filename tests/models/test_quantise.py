@@ -8,10 +8,12 @@ from models.float_models import FORMS, poisson, random_weights, small_spec
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.bounds import accumulator_bounds, row_bounds, state_bounds
+from bci_lfads.models.fixed import FixedPoint
 from bci_lfads.models.image import pack_image
 from bci_lfads.models.integer import infer_integer, to_float
 from bci_lfads.models.quantise import quantise
 from bci_lfads.models.reference import infer_float
+from bci_lfads.models.spec import LfadsSpec
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
@@ -147,3 +149,39 @@ def test_all_zero_weights_are_a_model():
     weights = {n: np.zeros(s, np.float32) for n, s in spec.weight_shapes().items()}
     fixed = quantise(spec, weights)
     assert not infer_integer(spec, fixed, poisson(spec)).log_rates.any()
+
+
+def _tail_heavy() -> tuple[LfadsSpec, dict[str, np.ndarray], np.ndarray]:
+    """Return a model whose generator's first state is proven to be far larger than it ever is."""
+    spec = small_spec(n_bins=12, generator_size=24, ic_size=24, encoder_size=24)
+    weights = random_weights(spec, seed=4)
+    weights["ic.weight"] *= 3.0
+    return spec, weights, poisson(spec, 40)
+
+
+def test_drops_of_products_of_8_bits_are_those_that_cost_least_in_calibration():
+    spec, weights, counts = _tail_heavy()
+    aims = infer_float(spec, weights, counts).log_rates
+
+    def cost(fixed: FixedPoint) -> float:
+        off = to_float(fixed, infer_integer(spec, fixed, counts)).log_rates - aims
+        return float((np.exp(aims) * (np.exp(off) - 1 - off)).mean())
+
+    chosen = quantise(spec, weights, counts, 8, 8)
+    every = {d: cost(quantise(spec, weights, counts, 8, 8, (8, d))) for d in range(3, 9)}
+    assert chosen.generator_drop == min(every, key=every.get)
+    assert len(set(every.values())) == len(every)
+    by_encoder = {
+        d: cost(quantise(spec, weights, counts, 8, 8, (d, chosen.generator_drop)))
+        for d in range(3, 9)
+    }
+    assert cost(chosen) == min(by_encoder.values())
+    widest = quantise(spec, weights, None, 8, 8)
+    assert (widest.encoder_drop, widest.generator_drop) == (8, 8)
+
+
+def test_drops_that_products_do_not_have_are_refused():
+    spec, weights, _ = _tail_heavy()
+    for drops, bits in (((8, 9), 8), ((0, 8), 8), ((8, 8), 16)):
+        with pytest.raises(ModelError, match="products of 8 bits drop 1 to 8"):
+            quantise(spec, weights, None, 8, bits, drops)

@@ -10,6 +10,7 @@ from stream_headers import counts, events, ids, make, nds
 
 from bci_lfads.errors import StreamError
 from bci_lfads.streams.decoders import DecoderCounters, make_decoder, spike_format
+from bci_lfads.streams.unit_map import expand_units, model_labels
 
 UNITS = ("a", "b", "c")
 LISTED = (("c", 7, 1), ("a", 7, 0), ("b", 2, 0), ("other", 9, 0))
@@ -295,6 +296,28 @@ def test_a_map_that_fits_no_unit_is_refused(unit_map, message):
 
 
 # Counts
+
+
+def test_labels_of_a_recording_become_those_of_the_model_by_the_same_map():
+    labels = ("7/0", "8/0", "x", "9/1")
+    unit_map = {"u*": "*/0", "last": "9/1"}
+    found = model_labels(labels, unit_map)
+    assert found == ("u7", "u8", "x", "last")
+    back = expand_units(found, unit_map)
+    assert tuple(back.get(u, u) for u in found) == labels
+
+
+@pytest.mark.parametrize(
+    ("unit_map", "message"),
+    [
+        ({"u*": "*/5"}, "fits none of the recording's 2 units"),
+        ({"a": "7/9"}, "maps 7/9, which fits none"),
+        ({"x": "7/0"}, "gives two units the label x"),
+    ],
+)
+def test_a_map_that_fits_no_label_or_gives_one_twice_is_refused(unit_map, message):
+    with pytest.raises(StreamError, match=message):
+        model_labels(("7/0", "x"), unit_map)
 
 
 @pytest.mark.parametrize("form", EVENT_FORMS)
