@@ -2,9 +2,9 @@
 
     python benchmarks/training.py PART… [--reaches ps4_realdata.mat] [--folder DIR] [--seed N]
 
-Parts are ``reach``, ``held-out``, ``ahead``, ``bits`` (of the model of ``reach``) and ``lorenz``;
-each leaves its numbers and its model in the folder, and the tables printed are of all parts that
-are there. Needs the extras ``train`` and ``mat``. The recording is that of docs/training.md: trials
+Parts are ``reach``, ``held-out``, ``ahead``, ``bits`` (of the model of ``held-out``) and
+``lorenz``; each leaves its numbers and its model in the folder, and the tables printed are of all
+parts that are there. Needs the extras ``train`` and ``mat``. The recording is that of docs/training.md: trials
 of one half train and validate, those of the other are scored; nothing is chosen by the latter.
 """
 
@@ -131,7 +131,10 @@ def held_out(options: Any) -> dict[str, Any]:
     recording = _reaches(options)
     model, found = _train(recording, TRAIN, 70, options, hold_out=0.25)
     model.save(options.folder / "held-out.safetensors")
-    return found | {"test": _scores(evaluate_model(model, recording, TEST))}
+    return found | {
+        "test": _scores(evaluate_model(model, recording, TEST)),
+        "direction": _directions(model, recording),
+    }
 
 
 def ahead(options: Any) -> dict[str, Any]:
@@ -152,9 +155,9 @@ def lorenz(options: Any) -> dict[str, Any]:
 
 
 def bits(options: Any) -> dict[str, Any]:
-    """Round the model of reaches, and train it further with rounding."""
+    """Round the model of reaches that sees three quarters of the units, and train it further."""
     recording = _reaches(options)
-    model = Model.load(options.folder / "reach.safetensors")
+    model = Model.load(options.folder / "held-out.safetensors")
     training = cut(recording, model, TRAIN)
     test = cut(recording, model, TEST).counts
     _, _, log_rates = infer("torch", model, test)

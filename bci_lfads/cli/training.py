@@ -168,8 +168,8 @@ def train(
     n_ahead = ahead if ahead is not None else old.spec.n_ahead if old else 0
     data = prepare(
         recording, window.settings, n_bins, width, units=old.unit_labels if old else None,
-        unit_map=window.unit_map, min_rate=min_rate, n_ahead=n_ahead, hold_out=_units(hold_out),
-        validation=validation, seed=seed,
+        unit_map=window.unit_map, min_rate=min_rate, n_ahead=n_ahead,
+        hold_out=chosen_units(hold_out), validation=validation, seed=seed,
     )  # fmt: skip
     for fault in data.faults:
         typer.echo(f"warning: {fault}", err=True)
@@ -211,7 +211,7 @@ def summary(fitted: Fitted, output: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _units(text: str) -> float | tuple[str, ...]:
+def chosen_units(text: str) -> float | tuple[str, ...]:
     """Return a share, or labels."""
     try:
         return float(text)

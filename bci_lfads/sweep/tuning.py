@@ -1,0 +1,171 @@
+"""Sweeps on Ray Tune, on this machine or on a cluster (extra ``sweep``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bci_lfads.errors import ModelError
+from bci_lfads.models.history import TrainingSettings
+from bci_lfads.models.network import weights_from_network
+from bci_lfads.models.training import Trained, new_trainer
+from bci_lfads.sweep.cluster import cluster, ray, tune
+from bci_lfads.sweep.job import Job
+from bci_lfads.sweep.members import (
+    SCORE,
+    Ending,
+    Progress,
+    Tournament,
+    Training,
+    load_state,
+    values_of,
+)
+from bci_lfads.sweep.population import draw
+
+_ABOUT = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The winner of a sweep.
+
+    Attributes
+    ----------
+    trained
+        Its weights and history; of a population, the history of its lineage.
+    settings
+        Its hyper-parameters; of a population, those it ended with.
+    members
+        Every member's hyper-parameters and best validation likelihood, best first.
+    """
+
+    trained: Trained
+    settings: TrainingSettings
+    members: tuple[dict[str, float], ...]
+
+
+def sweep(
+    job: Job,
+    folder: Path,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    resume: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Swept:
+    """Train all members and return the best.
+
+    Parameters
+    ----------
+    job
+        What is trained.
+    folder
+        Where Ray Tune keeps the members' states; on a cluster, one that all its machines share.
+    address
+        Of a Ray cluster; default: workers on this machine alone, on the loopback interface.
+    workers
+        Trainings at a time; default: as many as there are processors.
+    resume
+        Go on with the sweep whose states are in the folder.
+    on_progress
+        Called with the reports that came, and that can come.
+
+    Raises
+    ------
+    ModelError
+        If every member diverged, or the folder holds another sweep or none to resume.
+    BciLfadsError
+        If there is no such cluster.
+    """
+    folder = folder.absolute()
+    about = folder / _ABOUT
+    if resume:
+        _check_same(job, about)
+    elif about.exists():
+        raise ModelError(f"{folder} holds a sweep already; go on with it, or give another folder")
+    with cluster(address, workers):
+        trainable = tune.with_resources(
+            tune.with_parameters(Training, job=job), _resources(job, workers)
+        )
+        run = folder / "members"
+        if resume and tune.Tuner.can_restore(str(run)):
+            tuner = tune.Tuner.restore(str(run), trainable, resume_errored=True)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            about.write_text(json.dumps(job.about()))
+            tuner = _tuner(job, trainable, run, workers, on_progress)
+        return _winner(job, tuner.fit())
+
+
+def _tuner(
+    job: Job,
+    trainable: Any,
+    run: Path,
+    workers: int | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> Any:
+    first = [
+        draw(job.space, np.random.default_rng([job.settings.seed, k])) for k in range(job.members)
+    ]
+    return tune.Tuner(
+        trainable,
+        param_space={"member": tune.grid_search(list(range(job.members))), "first": first},
+        tune_config=tune.TuneConfig(
+            metric=SCORE, mode="max", reuse_actors=True, max_concurrent_trials=workers,
+            scheduler=Tournament(job) if job.kind == "pbt" else None,
+        ),
+        run_config=tune.RunConfig(
+            name=run.name, storage_path=str(run.parent), verbose=0, stop=Ending(job),
+            checkpoint_config=tune.CheckpointConfig(
+                checkpoint_frequency=1, checkpoint_at_end=True,
+                num_to_keep=3 if job.kind == "pbt" else 1,
+            ),
+            callbacks=[] if on_progress is None else [Progress(job, on_progress)],
+        ),
+    )  # fmt: skip
+
+
+def _winner(job: Job, results: Any) -> Swept:
+    found = []
+    for result in results:
+        if result.checkpoint is None or result.metrics is None:
+            continue
+        with result.checkpoint.as_directory() as place:
+            state = load_state(Path(place))
+        likelihoods = [row[2] for row in state["epochs"]]
+        if likelihoods:
+            found.append((min(likelihoods), values_of(result.config), state))
+    if not found:
+        errors = "; ".join(str(e).splitlines()[-1] for e in results.errors[:1])
+        raise ModelError(f"no member of the sweep came to anything: {errors or 'all diverged'}")
+    found.sort(key=lambda f: f[0])
+    _, values, state = found[0]
+    settings = job.settings_of(values)
+    trainer = new_trainer(job.spec, job.counts, job.validation, job.bin_width, settings)
+    trainer.load_state_dict(state)
+    history = trainer.finish(f"won a sweep of {job.members}")
+    members = tuple({**values, "validation": best} for best, values, _ in found)
+    return Swept(Trained(weights_from_network(trainer.net), history), settings, members)
+
+
+def _check_same(job: Job, about: Path) -> None:
+    if not about.is_file():
+        raise ModelError(f"there is no sweep to go on with in {about.parent}")
+    written, here = json.loads(about.read_text()), job.about()
+    if other := [k for k in here if json.loads(json.dumps(here[k])) != written.get(k)]:
+        raise ModelError(
+            f"the sweep in {about.parent} has another {', '.join(other)}; give the same options"
+        )
+
+
+def _resources(job: Job, workers: int | None) -> Any:
+    if job.device == "cpu":
+        return {"cpu": 1}
+    n_devices = float(ray.cluster_resources().get("GPU", 0))
+    share = min(1.0, n_devices / (workers or job.members)) if n_devices else 0
+    return {"cpu": 1, "gpu": share}
