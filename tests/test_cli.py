@@ -29,7 +29,8 @@ COMMANDS = [
     "convert", "infer", "train", "evaluate", "realign", "verify", "export-nwb", "model",
     "model import", "model info", "model check", "model quantise", "model export", "decode",
     "decode fit", "decode run", "decode score", "trigger", "trigger-order", "closed-loop",
-    "closed-loop calibrate", "closed-loop run", "closed-loop curve",
+    "closed-loop calibrate", "closed-loop run", "closed-loop curve", "sweep", "fpga", "fpga info",
+    "fpga load", "fpga selftest", "fpga bench",
 ]  # fmt: skip
 SPEC = small_spec()
 SHAPE = (SPEC.n_bins, SPEC.n_units)
@@ -120,12 +121,14 @@ def test_the_list_of_commands_is_whole(cli):
     """So that a new command is tested too."""
     listed = cli("--help").out
     from bci_lfads.cli.app import app
-    from bci_lfads.cli.models import model_app
 
     names = [c.name or c.callback.__name__ for c in app.registered_commands]
-    models = [f"model {c.name or c.callback.__name__}" for c in model_app.registered_commands]
-    assert sorted([*names, "model", *models]) == sorted(COMMANDS)
-    assert all(name in listed for name in names)
+    for group in app.registered_groups:
+        names.append(group.name)
+        commands = group.typer_instance.registered_commands
+        names += [f"{group.name} {c.name or c.callback.__name__}" for c in commands]
+    assert sorted(names) == sorted(COMMANDS)
+    assert all(name in listed for name in names if " " not in name)
 
 
 def test_the_version(cli):

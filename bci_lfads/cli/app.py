@@ -51,12 +51,15 @@ def main() -> None:
         data,
         decoding,
         evaluating,
+        fpga,
         loop,
         models,
         realigning,
         sessions,
+        sweeping,
         training,
         triggers,
+    )
 
     try:
         app()
