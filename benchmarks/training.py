@@ -5,7 +5,8 @@
 Parts are ``reach``, ``held-out``, ``ahead``, ``bits`` (of the model of ``held-out``) and
 ``lorenz``; each leaves its numbers and its model in the folder, and the tables printed are of all
 parts that are there. Needs the extras ``train`` and ``mat``. The recording is that of
-docs/training.md: trials of one half train and validate, those of the other are scored; nothing is chosen by the latter.
+docs/training.md: trials of one half train and validate, those of the other are scored; nothing is
+chosen by the latter.
 """
 
 from __future__ import annotations
