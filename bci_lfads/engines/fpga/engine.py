@@ -57,6 +57,7 @@ class FpgaEngine:
         timeout: float = 1.0,
         batch: int = 64,
     ) -> None:
+        required(model.fixed)  # before a card is asked for anything
         if not (timeout > 0 and math.isfinite(timeout)) or batch < 1:
             raise EngineError(
                 f"timeout must be above 0 and batch at least 1, got {timeout} and {batch}"
