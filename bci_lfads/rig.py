@@ -6,29 +6,18 @@ windows are cut and what is published. Bin width and window length are the model
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from bci_lfads.errors import RigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_MAX_BYTES = 1 << 20
+from bci_lfads.settings import Settings, read_toml, wrong_settings
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StreamQuery(_Settings):
+class StreamQuery(Settings):
     """Which LSL stream is meant: every property given must match exactly."""
 
     name: str | None = None
@@ -65,7 +54,7 @@ class SpikeStream(StreamQuery):
     """Spikes per second to size buffers for."""
 
 
-class InputSettings(_Settings):
+class InputSettings(Settings):
     """What comes in."""
 
     spikes: SpikeStream
@@ -77,7 +66,7 @@ class InputSettings(_Settings):
     firing at their mean rate, and the stream need not have them."""
 
 
-class TrialSettings(_Settings):
+class TrialSettings(Settings):
     """Windows of one fixed length, aligned to markers."""
 
     mode: Literal["trials"]
@@ -93,7 +82,7 @@ class TrialSettings(_Settings):
     """What becomes of a trial of which some part was not received; both are counted."""
 
 
-class SlidingSettings(_Settings):
+class SlidingSettings(Settings):
     """A window that ends now, moved on by ``hop`` bins at a time."""
 
     mode: Literal["sliding"]
@@ -103,21 +92,21 @@ class SlidingSettings(_Settings):
 WindowSettings = Annotated[TrialSettings | SlidingSettings, Field(discriminator="mode")]
 
 
-class BinningSettings(_Settings):
+class BinningSettings(Settings):
     """How long to wait for spikes."""
 
     hold_off: float = Field(default=0.005, ge=0, le=10)
     """Seconds after a bin's end before it is closed; spikes that come later are counted as late."""
 
 
-class OutputSettings(_Settings):
+class OutputSettings(Settings):
     """What goes out, beside factors, status and latency."""
 
     rates: bool = False
     """Publish firing rates in Hz too."""
 
 
-class LoopSettings(_Settings):
+class LoopSettings(Settings):
     """Bounds of the real-time loop."""
 
     poll: float = Field(default=0.0005, gt=0, le=0.1)
@@ -133,7 +122,7 @@ class LoopSettings(_Settings):
     """Seconds between two messages on Status, at most."""
 
 
-class FpgaSettings(_Settings):
+class FpgaSettings(Settings):
     """The card, for ``engine = "fpga"``."""
 
     xclbin: Path | None = None
@@ -149,7 +138,7 @@ class FpgaSettings(_Settings):
     """``native``: that engine takes over when the card fails, and Status says so."""
 
 
-class Rig(_Settings):
+class Rig(Settings):
     """Everything that a run needs to know."""
 
     name: str = Field(min_length=1, max_length=100)
@@ -183,15 +172,7 @@ def load_rig(path: Path) -> Rig:
     RigError
         Naming the file, the setting, what was found and what is accepted.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RigError(f"{path} is {path.stat().st_size} bytes; a rig file has at most 1 MiB")
-        content = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise RigError(f"no rig file at {path}; give the path of a .toml file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RigError(f"{path} is not readable as TOML: {error}") from error
-    return parse_rig(content, path)
+    return parse_rig(read_toml(path, "rig", RigError), path)
 
 
 def parse_rig(content: dict[str, Any], path: Path) -> Rig:
@@ -205,12 +186,7 @@ def parse_rig(content: dict[str, Any], path: Path) -> Rig:
     try:
         rig = Rig.model_validate(content)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg']}"
-            + ("" if e["type"] == "missing" else f" (found {_short(e['input'])})")
-            for e in error.errors()
-        )
-        raise RigError(f"{path}: {wrong}") from error
+        raise RigError(f"{path}: {wrong_settings(error)}") from error
     fpga = rig.fpga
     if fpga.xclbin is not None:
         fpga = fpga.model_copy(update={"xclbin": path.parent / fpga.xclbin.expanduser()})
@@ -249,8 +225,3 @@ def masked_units(rig: Rig, unit_labels: Sequence[str]) -> tuple[str, ...]:
     if len(masked) == len(unit_labels):
         raise RigError(f"[input] mask masks all {len(masked)} units; the model would see nothing")
     return masked
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -226,7 +226,7 @@ def curve(
 
 
 def _short(s: Score) -> str:
-    return f"{100 * s.success:.1f} %, {s.time:.2f} s"
+    return f"{100 * s.success:.1f} %" + (f", {s.time:.2f} s" if s.success else "")
 
 
 def _check_seconds(seconds: float) -> None:

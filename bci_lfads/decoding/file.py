@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from bci_lfads.decoding.steps import METHODS, Features, Running, Step
 from bci_lfads.errors import DecoderError
+from bci_lfads.settings import Settings, wrong_settings
 
 FORMAT = "bci-lfads decoder"
 VERSION = 1
@@ -26,10 +27,8 @@ Method = Literal["ridge", "kalman", "direction"]
 Input = Literal["factors", "counts"]
 
 
-class Facts(BaseModel):
+class Facts(Settings):
     """What a decoder is, beside its numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Method
     channels: tuple[str, ...] = Field(min_length=1)
@@ -61,9 +60,7 @@ class Facts(BaseModel):
         return [round(1e3 * k * self.bin_width, 6) for k in range(self.history + 1)]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Document(Settings):
     facts: Facts
     provenance: dict[str, str]
 
@@ -204,7 +201,7 @@ class Decoder:
             document = _Document.model_validate_json(metadata.get("decoder", ""))
             decoder = cls(document.facts, tensors, document.provenance)
         except ValidationError as error:
-            wrong = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors()[:5])
+            wrong = wrong_settings(error)
             raise DecoderError(f"{path}: its description is wrong: {wrong}") from error
         except DecoderError as error:
             raise DecoderError(f"{path}: {error}") from error

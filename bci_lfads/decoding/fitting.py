@@ -16,6 +16,7 @@ from bci_lfads.decoding.rows import Rows, behaviour_at, features_of, rows_of
 from bci_lfads.errors import DecoderError
 from bci_lfads.models.model import Model
 from bci_lfads.models.scores import R2, best_alpha, folds, r2, ridge
+from bci_lfads.pipeline import as_masked
 from bci_lfads.preparing import digest
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import Rig, SlidingSettings
@@ -88,7 +89,7 @@ def fit(
     Parameters
     ----------
     recording, rig, model
-        As of `rows_of`.
+        As of `rows_of`; what the rig masks of the model is masked here.
     asked
         What to fit.
     seed
@@ -101,6 +102,7 @@ def fit(
     DecoderError, RecordingError
         If the recording does not have what is asked for, or too little of it.
     """
+    model = as_masked(rig, model)
     rows = rows_of(recording, rig, model, asked.input, on_progress=on_progress)
     width = model.bin_width
     facts = Facts(

@@ -68,7 +68,7 @@ def rows_of(
     rig
         Its window, units and engine.
     model
-        The model.
+        The model, without the units that the rig masks (`bci_lfads.pipeline.as_masked`).
     what
         ``factors``, or the spike ``counts`` of the same bins.
     on_progress
@@ -89,7 +89,7 @@ def rows_of(
     centres = (np.arange(first, last) + 0.5) * model.bin_width
     values: list[NDArray[np.float32]] = []
     starts: list[float] = []
-    engine = open_engine(rig.engine, model) if what == "factors" else None
+    engine = open_engine(rig.engine, model, **rig.engine_options()) if what == "factors" else None
     try:
         for batch in _batches(windows(recording, model, rig.window, rig.input.units)):
             counts = np.stack([w.counts for w in batch])

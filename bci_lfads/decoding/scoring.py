@@ -14,6 +14,7 @@ from bci_lfads.decoding.rows import Rows, behaviour_at, rows_of
 from bci_lfads.errors import DecoderError
 from bci_lfads.models.model import Model
 from bci_lfads.models.scores import r2
+from bci_lfads.pipeline import as_masked
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import Rig, SlidingSettings
 
@@ -51,7 +52,7 @@ def score(
     decoder
         The decoder.
     recording, rig, model
-        As of `rows_of`.
+        As of `rows_of`; what the rig masks of the model is masked here.
     interval
         Of a classifier: seconds after a marker from which and until which its class holds.
     on_progress
@@ -63,6 +64,7 @@ def score(
         If the decoder is for another model or window, or there is nothing to compare with.
     """
     facts = decoder.facts
+    model = as_masked(rig, model)
     decoder.check_model(model.hash)
     hop = rig.window.hop if isinstance(rig.window, SlidingSettings) else None
     if (facts.mode, facts.hop) != (rig.window.mode, hop):

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from bci_lfads.errors import TriggerError
+from bci_lfads.settings import Settings, read_toml, wrong_settings
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_MAX_BYTES = 1 << 20
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Point = Annotated[dict[str, Number], Field(min_length=1)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Limit(_Settings):
+class Limit(Settings):
     """No more than so many in any stretch of so many seconds."""
 
     count: int = Field(ge=1, le=10_000)
     seconds: float = Field(gt=0, allow_inf_nan=False)
 
 
-class _Rule(_Settings):
+class _Rule(Settings):
     name: str = Field(min_length=1, max_length=100)
     """Unique; in the log, on status and in the markers."""
     label: str = ""
@@ -133,7 +123,7 @@ class HalfSpace(_Rule):
 Rule = Annotated[Threshold | Probability | Ball | Box | HalfSpace, Field(discriminator="when")]
 
 
-class TriggerSettings(_Settings):
+class TriggerSettings(Settings):
     """Everything that a trigger needs to know."""
 
     rig: str = Field(min_length=1, max_length=100)
@@ -172,21 +162,9 @@ def load_rules(path: Path) -> TriggerSettings:
     TriggerError
         Naming the file, each setting that is wrong and what was found.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise TriggerError(f"{path} is {path.stat().st_size} bytes; rules have at most 1 MiB")
-        content = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise TriggerError(f"no rules at {path}; give the path of a .toml file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TriggerError(f"{path} is not readable as TOML: {error}") from error
+    content = read_toml(path, "rules", TriggerError)
     try:
         settings = TriggerSettings.model_validate(content)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg']}"
-            + ("" if e["type"] == "missing" else f" (found {str(e['input'])[:60]})")
-            for e in error.errors()
-        )
-        raise TriggerError(f"{path}: {wrong}") from error
+        raise TriggerError(f"{path}: {wrong_settings(error)}") from error
     return settings.model_copy(update={"log": path.parent / settings.log.expanduser()})

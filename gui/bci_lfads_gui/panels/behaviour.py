@@ -143,7 +143,9 @@ class BehaviourView(pg.GraphicsLayoutWidget):
             return
         times, rows = true
         recent = times > times[-1] - _TAIL
-        at = rows[recent][:, [labels.index(c) for c in _PLACE]]
+        at = rows[recent][:, [labels.index(c) for c in _PLACE]].astype(float)
+        if set(_TARGET) <= set(labels):  # at rest the cursor is put back, which is no movement
+            at[np.isnan(rows[recent][:, labels.index(_TARGET[0])])] = np.nan
         self._path(0, at, theme.condition(0))
         self._path(1, np.empty((0, 2)), theme.muted)
         target = rows[-1, [labels.index(c) for c in _TARGET]] if _TARGET[0] in labels else None
@@ -153,7 +155,8 @@ class BehaviourView(pg.GraphicsLayoutWidget):
             if shown
             else []
         )
-        self._heads.setData([{"pos": at[-1], "brush": theme.condition(0), "pen": None}])
+        now = rows[-1, [labels.index(c) for c in _PLACE]]
+        self._heads.setData([{"pos": now, "brush": theme.condition(0), "pen": None}])
         self._stretch(rows[:, [labels.index(c) for c in (*_PLACE, *_TARGET) if c in labels]])
         self.plane.setLabel("bottom", _PLACE[0])
         self.plane.setLabel("left", _PLACE[1])

@@ -9,7 +9,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QStackedWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QStackedWidget, QWidget
 
 from bci_lfads_gui.model.projection import Frame, fit, rotate
 from bci_lfads_gui.model.store import Store
@@ -40,12 +40,14 @@ class SpacePanel(Panel):
         label, self.dimensions = choice("", ("2-D", "3-D"), "Drag to turn in 3-D")
         self.bar.addWidget(self.dimensions)
         self.axes = []
+        self._of_factors: list[QWidget] = [self.dimensions]
         for name in ("x", "y", "z"):
             label, box = choice(name, (), f"Factor or principal component on {name}")
             box.setFixedWidth(84)
             self.bar.addWidget(label)
             self.bar.addWidget(box)
             self.axes.append(box)
+            self._of_factors += [label, box]
         self._of_z = (label, box)
         label, self.kept = choice("trials", TRIALS, "Trials that are shown, older ones fainter", 1)
         self.bar.addWidget(label)
@@ -56,6 +58,7 @@ class SpacePanel(Panel):
         )
         self.fit_button.clicked.connect(self.fit_now)
         self.bar.addWidget(self.fit_button)
+        self._of_factors += [label, self.kept, self.fit_button]
         for widget in self._of_z:
             widget.hide()
         self.finish_bar()
@@ -131,6 +134,8 @@ class SpacePanel(Panel):
         of_behaviour = self.shown.currentIndex() == 1
         if self._views.currentIndex() != of_behaviour:
             self._views.setCurrentIndex(int(of_behaviour))
+            for widget in self._of_factors:
+                widget.setVisible(not of_behaviour)
             self._version = None
         if of_behaviour:
             self.behaviour.show_store(self.store)
