@@ -28,7 +28,8 @@ COMMANDS = [
     "demo", "run", "gui", "listen", "streams", "doctor", "replay", "simulate", "record", "info",
     "convert", "infer", "train", "evaluate", "realign", "verify", "export-nwb", "model",
     "model import", "model info", "model check", "model quantise", "model export", "decode",
-    "decode fit", "decode run", "decode score", "trigger", "trigger-order", "closed-loop",
+    "decode carry", "decode fit", "decode run", "decode score", "trigger", "trigger-order",
+    "closed-loop",
     "closed-loop calibrate", "closed-loop run", "closed-loop curve", "sweep", "fpga", "fpga info",
     "fpga load", "fpga selftest", "fpga bench",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands that turn factors into behaviour: decode fit, run, score."""
+"""Commands that turn factors into behaviour: decode fit, carry, run, score."""
 
 from __future__ import annotations
 
@@ -154,6 +154,30 @@ def run_decoder(
         as_json(result)
     else:
         facts(f"decoded rig '{name}'", result)
+
+
+@decode_app.command("carry")
+def carry_decoder(
+    decoder_file: _DecoderFile,
+    rig_file: _Rig,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Decoder file to write.")],
+    json: _Json = False,
+) -> None:
+    """Give a decoder to RIG's model, if that was made of the decoder's own by a mask or realign."""
+    from bci_lfads.decoding.file import Decoder
+    from bci_lfads.models.model import Model
+    from bci_lfads.pipeline import as_masked
+    from bci_lfads.rig import load_rig
+
+    check_output(output)
+    rig = load_rig(rig_file)
+    carried = Decoder.load(decoder_file).carried_to(as_masked(rig, Model.load(rig.model)))
+    carried.save(output)
+    result = {"output": str(output), **_about(carried)}
+    if json:
+        as_json(result)
+    else:
+        facts("decoder carried to another model", result)
 
 
 @decode_app.command("score")

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from bci_lfads.decoding.steps import METHODS, Features, Running, Step
 from bci_lfads.errors import DecoderError
+from bci_lfads.models.model import Model
 from bci_lfads.settings import Settings, wrong_settings
 
 FORMAT = "bci-lfads decoder"
@@ -142,6 +143,35 @@ class Decoder:
                 f"the decoder was fitted to factors of model {self.facts.model_hash[:12]}…, these "
                 f"are of model {model_hash[:12] or 'unknown'}…; fit one with 'bci-lfads decode fit'"
             )
+
+    def carried_to(self, model: Model) -> Decoder:
+        """Return the decoder for a model whose factors mean the same as those it was fitted to.
+
+        That is one that was made of the decoder's own by masking units or by realigning, which
+        leave all behind the encoder's inputs as it is.
+
+        Raises
+        ------
+        DecoderError
+            If the model was made of another one.
+        """
+        own = self.facts.model_hash
+        made_of = {model.provenance.get(name) for name in ("masked_from", "realigned_from")}
+        if own not in made_of:
+            raise DecoderError(
+                f"model {model.hash[:12]}… was not made of model {own[:12]}…, to whose factors the "
+                "decoder was fitted, by a mask or by 'bci-lfads realign'; fit one to it"
+            )
+        if model.bin_width != self.facts.bin_width:
+            raise DecoderError(
+                f"the model has bins of {1e3 * model.bin_width:g} ms, the decoder of "
+                f"{1e3 * self.facts.bin_width:g} ms"
+            )
+        return Decoder(
+            self.facts.model_copy(update={"model_hash": model.hash}),
+            self.tensors,
+            {**self.provenance, "carried_from": self.hash},
+        )
 
     def save(self, path: Path) -> None:
         """Write the file; an existing one is replaced in one step.

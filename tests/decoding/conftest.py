@@ -20,7 +20,7 @@ N_BINS, WIDTH = 20, 0.02
 @pytest.fixture(scope="session")
 def reaches():
     """Trials of 2 s or so; the series `velocity` is the intended one, known to the units."""
-    recording = simulate_reach(40, n_units=12, rate=50.0, n_directions=4, seed=3)
+    recording = simulate_reach(40, n_units=24, rate=30.0, n_directions=4, seed=3)
     latents = recording.series["latents"]
     velocity = Series(latents.times, latents.values[:, 2:4], ("vx", "vy"))
     return replace(recording, series={**recording.series, "velocity": velocity})
@@ -37,13 +37,14 @@ def model(reaches):
     )
 
 
-def rig_for(name, mode, **more):
+def rig_for(name, mode, *, mask=(), **more):
     window = (
         {"mode": "sliding", "hop": 2} if mode == "sliding" else {"mode": "trials", "start": "go/*"}
     )
     content = {
         "name": name, "model": "m.safetensors",
-        "input": {"spikes": {"name": f"{name} S"}, "markers": {"name": f"{name} M"}},
+        "input": {"spikes": {"name": f"{name} S"}, "markers": {"name": f"{name} M"},
+                  "mask": mask},
         "window": window, "binning": {"hold_off": 0.1}, **more,
     }  # fmt: skip
     return parse_rig(content, Path("rig.toml"))

@@ -16,8 +16,10 @@ from bci_lfads.decoding.fitting import Asked, fit
 from bci_lfads.decoding.rows import behaviour_at, features_of, rows_of
 from bci_lfads.decoding.scoring import decode, score
 from bci_lfads.errors import DecoderError
+from bci_lfads.models.masking import mask_units
 from bci_lfads.models.scores import r2
 from bci_lfads.offline import cut
+from bci_lfads.pipeline import as_masked
 from bci_lfads.recordings import Markers, Series
 
 VELOCITY = {"behaviour": "velocity"}
@@ -46,10 +48,7 @@ def test_rows_of_trials_are_all_their_bins(reaches, model):
     "asked",
     [
         Asked("ridge", "counts", **VELOCITY, history=0.06, smoothing=0.04, lag=0.02),
-        pytest.param(
-            Asked("kalman", "counts", **VELOCITY),
-            marks=pytest.mark.xfail(reason="a Kalman filter on single bins' counts scores 0.27"),
-        ),
+        Asked("kalman", "counts", **VELOCITY),
         Asked("ridge", **VELOCITY, channels=("vy",)),
     ],
     ids=lambda a: f"{a.method} {a.input}",
@@ -238,6 +237,34 @@ def test_a_decoder_of_another_model_or_window_is_refused(reaches, model):
         score(decoder, reaches, rig_for("r", "sliding"), model)
 
 
+def test_a_decoder_is_carried_to_a_model_that_was_made_of_its_own_alone(reaches, model, tmp_path):
+    decoder = plain_decoder(model)
+    masked = mask_units(model, model.unit_labels[:2], None)
+    carried = decoder.carried_to(masked)
+    carried.check_model(masked.hash)
+    assert carried.tensors is decoder.tensors
+    assert carried.provenance["carried_from"] == decoder.hash
+    realigned = replace(model, bin_width=0.03, provenance={"realigned_from": model.hash})
+    with pytest.raises(DecoderError, match="bins of 30 ms"):
+        decoder.carried_to(realigned)
+    with pytest.raises(DecoderError, match="was not made of model"):
+        carried.carried_to(model)
+
+
+def test_units_that_the_rig_masks_are_masked_in_the_fit(reaches, model):
+    masked = rig_for("r", "sliding", mask=["unit_0*"])
+    assert masked.input.mask
+    plain, other = (
+        fit(reaches, rig, model, Asked(**VELOCITY)).decoder
+        for rig in (rig_for("r", "sliding"), masked)
+    )
+    assert plain.facts.model_hash == model.hash
+    assert other.facts.model_hash == as_masked(masked, model).hash != model.hash
+    score(other, reaches, masked, model)
+    with pytest.raises(DecoderError, match="fitted to factors of model"):
+        score(plain, reaches, masked, model)
+
+
 # The command line
 
 
@@ -261,6 +288,15 @@ def test_fit_and_score_from_the_command_line(files):
     assert found["cross_validated"]["r2_mean"] > 0.3
     scored = json.loads(bci_lfads("decode", "score", out, rig, recording, "--json"))
     assert scored["r2"].keys() == {"vx", "vy"}
+    (files / "masked.toml").write_text(
+        rig.read_text().replace('name = "S"', 'name = "S"\n[input]\nmask = ["unit_01"]\n')
+    )
+    carried = files / "c.safetensors"
+    found = json.loads(
+        bci_lfads("decode", "carry", out, files / "masked.toml", "-o", carried, "--json")
+    )
+    assert found["model"] != Decoder.load(out).facts.model_hash
+    bci_lfads("decode", "score", carried, files / "masked.toml", recording)
     error = bci_lfads("decode", "run", out, "rig", ok=False)
     assert "takes spike counts, which a run does not publish" in error
     error = bci_lfads("decode", "fit", rig, recording, "-o", out, "--method", "magic", ok=False)
