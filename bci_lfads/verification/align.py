@@ -67,6 +67,30 @@ def align(
     return Aligned(start, stop, lost)
 
 
+def at_a_loss(places: Aligned, firsts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return, of each row, whether one stream ends and another begins around its samples.
+
+    What a row lacks lies between the samples found before it and its own last one, or, where none
+    of its own was found, the first one found after it.
+
+    Parameters
+    ----------
+    places
+        Of `align`.
+    firsts
+        Where each stream begins among the recorded samples, and where the last one ends.
+    """
+    never = np.iinfo(np.int64).max
+    some = places.stop > places.start
+    found = np.where(some, places.start, never)
+    following = np.where(some, places.stop - 1, np.minimum.accumulate(found[::-1])[::-1])
+    before = np.concatenate([[0], np.maximum.accumulate(places.stop)[:-1]])
+    ends = firsts[1:-1]
+    next_end = np.concatenate([ends, [never]])[np.searchsorted(ends, before)]
+    result: NDArray[np.bool_] = (next_end <= following) & (next_end < never)
+    return result
+
+
 def _search(
     stamps: NDArray[np.float64],
     taken: NDArray[np.int64],

@@ -59,16 +59,6 @@ class _Input:
                 inside = slice(a - int(self.firsts[k]), b - int(self.firsts[k]))
                 yield k, inside, self.stamps[a:b] + self.added[a:b]
 
-    def at_a_loss(self) -> NDArray[np.bool_]:
-        """Return, of each row, whether one stream ends and another begins around its samples."""
-        found = np.where(self.places.stop > self.places.start, self.places.start, NEVER)
-        following = np.minimum.accumulate(found[::-1])[::-1]
-        before = np.concatenate([[0], np.maximum.accumulate(self.places.stop)[:-1]])
-        ends = self.firsts[1:-1]
-        next_end = np.concatenate([ends, [NEVER]])[np.searchsorted(ends, before)]
-        result: NDArray[np.bool_] = (next_end <= following) & (next_end < NEVER)
-        return result
-
 
 class RunInput:
     """What came in.

@@ -12,6 +12,7 @@ from bci_lfads.models.model import Model
 from bci_lfads.pipeline import lookback, make_windows
 from bci_lfads.rig import TrialSettings
 from bci_lfads.streams.markers import label
+from bci_lfads.verification.align import at_a_loss
 from bci_lfads.verification.inputs import COLUMN, NEVER, RunInput
 from bci_lfads.windows import Window, Windows
 
@@ -32,8 +33,12 @@ class Rerun:
         spikes, markers = source.spikes, source.markers
         self.lost = spikes.places.lost + markers.places.lost
         """Of each row: samples that the recording lacks."""
-        self.at_loss = np.where(spikes.places.lost > 0, spikes.at_a_loss(), True)
-        self.at_loss &= np.where(markers.places.lost > 0, markers.at_a_loss(), True)
+        self.at_loss = np.where(
+            spikes.places.lost > 0, at_a_loss(spikes.places, spikes.firsts), True
+        )
+        self.at_loss &= np.where(
+            markers.places.lost > 0, at_a_loss(markers.places, markers.firsts), True
+        )
         """Of each row: whether that is around a loss of their source. LSL gives up what waits for
         a consumer when a source dies, and loop and recorder find it again each in its own time."""
         self.row = -1

@@ -33,7 +33,7 @@ class Command:
     def result(self, timeout: float = 120.0) -> Any:
         """Wait for the end and return the JSON that was printed."""
         out, err = self.process.communicate(timeout=timeout)
-        assert self.process.returncode == 0, err
+        assert self.process.returncode == 0, err + out
         return json.loads(out)
 
     def interrupt(self, timeout: float = 30.0) -> Any:

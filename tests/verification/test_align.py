@@ -1,11 +1,12 @@
 """Recorded samples found by what the journal counts."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bci_lfads.journal import Event, Journal
-from bci_lfads.verification.align import align
+from bci_lfads.verification.align import Aligned, align, at_a_loss
 
 
 @settings(deadline=None, max_examples=200)
@@ -42,6 +43,26 @@ def test_samples_that_the_recording_lacks_are_counted():
     found = align(stamps, np.array([2, 5, 7]), np.array([2.0, 5.0, 7.0]))
     assert found.lost.tolist() == [0, 3, 0] or found.lost.sum() == 2
     assert (found.start[-1], found.stop[-1]) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("lost", "at_end"),
+    [
+        ([0, 0, 0, 0], [False, True, False, False]),
+        ([0, 4, 0, 0], [False, True, False, False]),  # the row has samples of both streams
+    ],
+)
+def test_what_lacks_around_the_end_of_a_stream_is_told_from_the_rest(lost, at_end):
+    start, stop = np.array([0, 8, 14, 20]), np.array([8, 14, 20, 26])
+    places = Aligned(start, stop, np.array(lost))
+    assert at_a_loss(places, np.array([0, 10, 30])).tolist() == at_end
+
+
+def test_a_row_without_samples_is_at_an_end_if_that_lies_before_the_next_found():
+    start, stop = np.array([0, 8, 8, 12]), np.array([8, 8, 12, 20])
+    places = Aligned(start, stop, np.array([0, 3, 0, 0]))
+    assert at_a_loss(places, np.array([0, 8, 30])).tolist() == [False, True, True, False]
+    assert at_a_loss(places, np.array([0, 30])).tolist() == [False] * 4
 
 
 def test_stamps_that_are_no_numbers_are_matched_too():
