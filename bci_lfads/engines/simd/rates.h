@@ -12,21 +12,28 @@ template <class V> struct Rates {
     using D = typename V::D;
     static constexpr int L = V::L;
 
+#if defined(__GNUC__) && !defined(__clang__)
+    [[gnu::optimize("no-tree-coalesce-vars")]] // else GCC copies each sum before it adds to it
+#endif
     static int64_t dots(const int16_t* weights, int64_t n, int64_t* kept) {
         constexpr int SUMS = V::MOST;
         I sum[SUMS];
-        for (I& s : sum) {
-            s = V::zero();
+        UNROLLED
+        for (int k = 0; k < SUMS; ++k) {
+            sum[k] = V::zero();
         }
         const I x = V::set(0x00010001);
         int64_t taken = 0;
         for (int64_t i = 0; i + SUMS * 2 * L <= n; i += SUMS * 2 * L, taken += SUMS) {
+            const int16_t* w = weights + i;
             UNROLLED
             for (int k = 0; k < SUMS; ++k) {
-                sum[k] = V::dot(sum[k], V::load_pairs(weights + i + k * 2 * L), x);
+                sum[k] = V::dot(sum[k], V::load_pairs(w), x);
+                w += 2 * L;
             }
         }
         I all = sum[0];
+        UNROLLED
         for (int k = 1; k < SUMS; ++k) {
             all = V::add(all, sum[k]);
         }
@@ -47,13 +54,15 @@ template <class V> struct Rates {
         const D more = V::set_double(0.5);
         int64_t taken = 0;
         for (; taken < n; taken += SUMS) {
-            for (D& s : sum) {
-                s = V::fma(s, factor, more);
+            UNROLLED
+            for (int k = 0; k < SUMS; ++k) {
+                sum[k] = V::fma(sum[k], factor, more);
             }
         }
         alignas(64) double out[L / 2];
-        for (const D& s : sum) {
-            V::store_double(out, s);
+        UNROLLED
+        for (int k = 0; k < SUMS; ++k) {
+            V::store_double(out, sum[k]);
             *kept += static_cast<int64_t>(out[0]);
         }
         return taken;
