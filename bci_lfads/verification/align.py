@@ -71,7 +71,8 @@ def at_a_loss(places: Aligned, firsts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return, of each row, whether one stream ends and another begins around its samples.
 
     What a row lacks lies between the samples found before it and its own last one, or, where none
-    of its own was found, the first one found after it.
+    of its own was found, the last one of the row found next: of a row that lacks samples it is not
+    known which of those before its newest are its own.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ def at_a_loss(places: Aligned, firsts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """
     never = np.iinfo(np.int64).max
     some = places.stop > places.start
-    found = np.where(some, places.start, never)
-    following = np.where(some, places.stop - 1, np.minimum.accumulate(found[::-1])[::-1])
+    last = np.where(some, places.stop - 1, never)
+    following = np.minimum.accumulate(last[::-1])[::-1]
     before = np.concatenate([[0], np.maximum.accumulate(places.stop)[:-1]])
     ends = firsts[1:-1]
     next_end = np.concatenate([ends, [never]])[np.searchsorted(ends, before)]

@@ -139,6 +139,7 @@ class _Comparison:
         self._source = RunInput(run)
         self._rerun = Rerun(self._source, model)
         self._lost = np.flatnonzero(self._rerun.lost)
+        self._newest = _newest_by(self._source.rows)
         self._rig: Rig = run.about.rig
         self._hop = run.about.hop
         self._result = result
@@ -177,8 +178,7 @@ class _Comparison:
         lost = self._lost[self._lost <= self._rerun.row]
         if not len(lost):
             return ""
-        newest = self._source.rows[lost][:, (COLUMN["spike_stamp"], COLUMN["marker_stamp"])]
-        at = lost[~(np.nanmax(newest, axis=1) < start)]
+        at = lost[~(self._newest[lost] < start)]
         if not len(at):
             return ""
         return _AT_LOSS if self._rerun.at_loss[at].all() else _LACKING
@@ -327,6 +327,16 @@ class _Comparison:
             said = (counters.get(group, {}) if group else counters).get(key)
             if said != value:
                 self._result.problems.append(f"the counter {name} was {said}, again it is {value}")
+
+
+def _newest_by(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return, of each row, a stamp that no sample taken by then is after; NaN before the first.
+
+    A row tells the stamp of its last sample, which need not be its newest: so the next one counts.
+    """
+    stamps = np.fmax(rows[:, COLUMN["spike_stamp"]], rows[:, COLUMN["marker_stamp"]])
+    result: NDArray[np.float64] = np.fmax.accumulate(np.append(stamps[1:], stamps[-1:]))
+    return result
 
 
 def in_order(result: Verification) -> Iterator[tuple[str, object]]:

@@ -58,6 +58,25 @@ def test_what_lacks_around_the_end_of_a_stream_is_told_from_the_rest(lost, at_en
     assert at_a_loss(places, np.array([0, 10, 30])).tolist() == at_end
 
 
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_whatever_is_lost_when_a_source_dies_and_returns_lies_at_the_loss(data):
+    """Loop and recorder lose other ends of the old stream and other beginnings of the new one."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n_old, n_new = data.draw(st.integers(40, 80)), data.draw(st.integers(40, 80))
+    n = n_old + n_new
+    stamps = np.arange(n) * 0.01 - 0.0301 * (rng.random(n) < 0.2)
+    ends = [n_old - data.draw(st.integers(0, 20)) for _ in range(2)]
+    begins = [n_old + data.draw(st.integers(0, 20)) for _ in range(2)]
+    loop = np.r_[0 : ends[0], begins[0] : n]
+    recorder = np.r_[0 : ends[1], begins[1] : n]
+    cuts = np.unique(np.r_[rng.integers(1, len(loop) + 1, 25), len(loop)])
+    firsts = np.array([0, ends[1], len(recorder)])
+    found = align(stamps[recorder], cuts.astype(np.int64), stamps[loop[cuts - 1]])
+    assert found.stop[-1] == len(recorder)
+    assert at_a_loss(found, firsts)[found.lost > 0].all()
+
+
 def test_a_row_without_samples_is_at_an_end_if_that_lies_before_the_next_found():
     start, stop = np.array([0, 8, 8, 12]), np.array([8, 8, 12, 20])
     places = Aligned(start, stop, np.array([0, 3, 0, 0]))
