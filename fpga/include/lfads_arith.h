@@ -51,37 +51,34 @@ LFADS_INLINE int32_t table_tanh(acc_t v) {
 }
 static_assert(TANH_POINT == 20, "table_tanh rounds from point 20 to 15");
 
-// Point 16, 0 to 65535.
-LFADS_INLINE int32_t sigmoid(acc_t v, const Rounding& r, bool smooth) {
-    const acc_t t = round_shift(v, r);
-    const acc_t centred = smooth ? table_tanh(t) : t;
-    return static_cast<int32_t>(clamp(centred + 32768, 0, 65535));
-}
+// The parts of a GRU step for one unit. What enters a gate is the input part a and the recurrent
+// part c; the activation's argument is rounded to the point at which it is clamped or looked up.
 
-// Point 15, -32768 to 32767.
-LFADS_INLINE int32_t hyperbolic(acc_t v, const Rounding& r, bool smooth) {
-    const acc_t t = round_shift(v, r);
-    return static_cast<int32_t>(clamp(smooth ? table_tanh(t) : t, -32768, 32767));
-}
-
-// The parts of a GRU step for one unit, from what enters a gate: the input part a and the
-// recurrent part c.
-
-// p(h): what enters a recurrent product.
-LFADS_INLINE int16_t product_input(const GruSettings& gru, int16_t h) {
-    return gru.bytes ? static_cast<int16_t>(clamp(round_shift(h, gru.to_byte), -128, 127)) : h;
-}
-
-LFADS_INLINE acc_t gate(const GruSettings& gru, acc_t a, acc_t c, bool smooth) {
+LFADS_INLINE acc_t gate_argument(const GruSettings& gru, acc_t a, acc_t c) {
     const acc_t sum = shift_left(a, gru.gate_input_left) + shift_left(c, gru.gate_recurrent_left);
-    return sigmoid(sum, gru.gate_rounding, smooth);
+    return round_shift(sum, gru.gate_rounding);
 }
 
-// n; c is r * c_n in the reset-after form.
-LFADS_INLINE acc_t candidate(const GruSettings& gru, acc_t a, acc_t c, bool smooth) {
+// c is r * c_n in the reset-after form.
+LFADS_INLINE acc_t candidate_argument(const GruSettings& gru, acc_t a, acc_t c) {
     const acc_t sum =
         shift_left(a, gru.candidate_input_left) + shift_left(c, gru.candidate_recurrent_left);
-    return hyperbolic(sum, gru.candidate_rounding, smooth);
+    return round_shift(sum, gru.candidate_rounding);
+}
+
+// z or r, point 16, from its argument or, where activations are smooth, from the table's tanh.
+LFADS_INLINE acc_t as_gate(acc_t t) {
+    return clamp(t + 32768, 0, 65535);
+}
+
+// n, point 15, likewise.
+LFADS_INLINE acc_t as_candidate(acc_t t) {
+    return clamp(t, -32768, 32767);
+}
+
+// A state of 16 bits as it enters a product of 8 bits.
+LFADS_INLINE int16_t to_byte(const GruSettings& gru, int16_t h) {
+    return static_cast<int16_t>(clamp(round_shift(h, gru.to_byte), -128, 127));
 }
 
 // r * h for the reset-before form.

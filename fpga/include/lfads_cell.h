@@ -48,6 +48,26 @@ static void cell_product(const CellWeights<SLOT_COUNT>& cell, int place, const i
     }
 }
 
+// Functions of their own, so that a model with hard activations or products of 16 bits does not
+// pass through the stages that it has no use for.
+
+static void look_up(acc_t t[2 * STATE]) {
+#pragma HLS inline off
+#pragma HLS pipeline
+    for (int j = 0; j < 2 * STATE; ++j) {
+#pragma HLS unroll
+        t[j] = table_tanh(t[j]);
+    }
+}
+
+static void shorten(const GruSettings& gru, int16_t x[STATE]) {
+#pragma HLS inline off
+    for (int j = 0; j < STATE; ++j) {
+#pragma HLS unroll
+        x[j] = to_byte(gru, x[j]);
+    }
+}
+
 // One product and, unless it is a map's, what a GRU makes of it: h becomes h'. y is the last
 // product. The reset-before form goes twice over the same multipliers; so do maps, which is why
 // they are here.
@@ -56,39 +76,57 @@ static void cell_step(const CellWeights<SLOT_COUNT>& cell, int place, bool map,
                       const GruSettings& gru, bool reset_before, bool smooth, const acc_t a[ROWS],
                       int16_t h[STATE], acc_t y[ROWS]) {
 #pragma HLS inline off
+    acc_t t[2 * STATE]; // arguments: of z and r, then of n
     acc_t z[STATE];
     acc_t r[STATE];
     int16_t x[STATE];
+#pragma HLS array_partition variable = t complete
 #pragma HLS array_partition variable = z complete
 #pragma HLS array_partition variable = r complete
 #pragma HLS array_partition variable = x complete
     for (int j = 0; j < STATE; ++j) {
 #pragma HLS unroll
-        x[j] = map ? h[j] : product_input(gru, h[j]);
+        x[j] = h[j];
         z[j] = 0;
         r[j] = 0;
     }
     const int passes = reset_before && !map ? 2 : 1;
     for (int pass = 0; pass < passes; ++pass) {
 #pragma HLS loop_tripcount min = 1 max = 2
+        if (gru.bytes && !map) {
+            shorten(gru, x);
+        }
         cell_product(cell, place, x, y);
+        if (map) {
+            return;
+        }
         if (pass == 0) {
+            for (int j = 0; j < 2 * STATE; ++j) {
+#pragma HLS unroll
+                t[j] = gate_argument(gru, a[j], y[j]);
+            }
+            if (smooth) {
+                look_up(t);
+            }
             for (int j = 0; j < STATE; ++j) {
 #pragma HLS unroll
-                z[j] = gate(gru, a[j], y[j], smooth);
-                r[j] = gate(gru, a[STATE + j], y[STATE + j], smooth);
-                x[j] = product_input(gru, reset_state(r[j], h[j]));
+                z[j] = as_gate(t[j]);
+                r[j] = as_gate(t[STATE + j]);
+                x[j] = reset_state(r[j], h[j]);
             }
         }
-    }
-    if (map) {
-        return;
     }
     for (int j = 0; j < STATE; ++j) {
 #pragma HLS unroll
         const acc_t c = y[2 * STATE + j];
-        const acc_t n = candidate(gru, a[2 * STATE + j], reset_before ? c : r[j] * c, smooth);
-        h[j] = next_state(gru, z[j], n, h[j]);
+        t[j] = candidate_argument(gru, a[2 * STATE + j], reset_before ? c : r[j] * c);
+    }
+    if (smooth) {
+        look_up(t); // of which the half is of no use here
+    }
+    for (int j = 0; j < STATE; ++j) {
+#pragma HLS unroll
+        h[j] = next_state(gru, z[j], as_candidate(t[j]), h[j]);
     }
 }
 

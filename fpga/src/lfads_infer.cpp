@@ -86,9 +86,19 @@ LFADS_INLINE void recurrent_product(const Gru& gru, int size, const int16_t* x, 
         return;
     }
     for (int j = 0; j < size; ++j) {
-        scratch.bytes[j] = product_input(gru, x[j]);
+        scratch.bytes[j] = to_byte(gru, x[j]);
     }
     product(gru.recurrent, scratch.bytes, first, last, y);
+}
+
+LFADS_INLINE acc_t gate(const Gru& gru, acc_t a, acc_t c, bool smooth) {
+    const acc_t t = gate_argument(gru, a, c);
+    return as_gate(smooth ? table_tanh(t) : t);
+}
+
+LFADS_INLINE acc_t candidate(const Gru& gru, acc_t a, acc_t c, bool smooth) {
+    const acc_t t = candidate_argument(gru, a, c);
+    return as_candidate(smooth ? table_tanh(t) : t);
 }
 
 // h' from h and the input part a. Both states are zero beyond their size.
