@@ -45,7 +45,7 @@ def rig_for(name, mode, *, mask=(), **more):
         "name": name, "model": "m.safetensors",
         "input": {"spikes": {"name": f"{name} S"}, "markers": {"name": f"{name} M"},
                   "mask": mask},
-        "window": window, "binning": {"hold_off": 0.1}, **more,
+        "window": window, "binning": {"hold_off": 0.3}, **more,
     }  # fmt: skip
     return parse_rig(content, Path("rig.toml"))
 

@@ -91,7 +91,7 @@ def rig_of(name: str, window: dict[str, Any], **parts: Any) -> Rig:
         "model": "given.safetensors",
         "input": {"spikes": {"name": f"{name} S"}, "markers": {"name": f"{name} M"}},
         "window": window,
-        "binning": {"hold_off": 0.1},  # exactness is tested, not how busy the machine is
+        "binning": {"hold_off": 0.3},  # exactness is tested, not how busy the machine is
         **parts,
     }
     return parse_rig(content, Path("rig.toml"))

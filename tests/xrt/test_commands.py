@@ -85,7 +85,7 @@ name = "{name} M"
 mode = "trials"
 start = "trial/start"
 [binning]
-hold_off = 0.1
+hold_off = 0.3
 """
 
 
