@@ -98,6 +98,10 @@ class Acquisition:
     ----------
     journal
         What was done, to be published.
+    last_arrival
+        When spikes or bins last came, LSL clock.
+    last_look
+        When the inlets were last looked at, LSL clock.
     """
 
     def __init__(
@@ -121,7 +125,8 @@ class Acquisition:
         self.truncated_dropped = 0
         self.arrival = LatencyWindow()
         """From a spike's stamp (of counts: its bin's end) until it was taken in, LSL clock only."""
-        self._newest_marker = self._last_arrival = -math.inf
+        self._newest_marker = self.last_arrival = -math.inf
+        self.last_look = math.nan
         self._lost_since: float | None = None
         self._was_open = self._begun = self._drained = False
         self.journal = Journal()
@@ -140,6 +145,7 @@ class Acquisition:
     def step(self) -> bool:
         """Look once; return whether anything came."""
         now = self._clock()  # before pulling: what has arrived by now is in by the end
+        self.last_look = now
         came = self._markers is not None and self._take_markers(self._markers)
         came |= self._take_spikes(now)
         if self._follow_connection() and self._begun:
@@ -188,7 +194,7 @@ class Acquisition:
                 self.windows.push_spikes(*chunk)
             self.journal.spikes += self._spikes.n_pulled
             self.journal.spike_stamp = self._spikes.connection.stamp
-            self._last_arrival = now
+            self.last_arrival = now
         return came
 
     def _note_arrival(self, times: NDArray[np.float64]) -> None:
@@ -267,7 +273,7 @@ class Acquisition:
         if not self._stream_clock():
             # In a flood some of what has arrived still waits; nothing is closed before it is in.
             self._advance((now if self._drained else min(now, newest)) - self._hold_off)
-        elif now - self._last_arrival > _IDLE:
+        elif now - self.last_arrival > _IDLE:
             self._advance(max(newest, self._newest_marker) - self._hold_off)
         else:
             self._advance(newest - self._hold_off)

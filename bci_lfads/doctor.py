@@ -15,6 +15,7 @@ import numpy as np
 from bci_lfads.engines import available_engines, open_engine
 from bci_lfads.errors import BciLfadsError
 from bci_lfads.models.model import Model
+from bci_lfads.realtime import try_schedule
 from bci_lfads.rig import Rig, SlidingSettings, load_rig
 from bci_lfads.streams.connection import Connection
 
@@ -171,10 +172,21 @@ def _rig(rig_file: Path, timeout: float) -> Iterator[Finding]:
         return "the rig's units and window fit the model"
 
     yield attempt("rig and model", fit)
+    yield from _realtime(rig)
     yield attempt("engine speed", lambda: _speed(rig, model))
     yield attempt("spikes", lambda: _spikes(rig, model, timeout))
     if rig.input.markers is not None:
         yield attempt("markers", lambda: _markers(rig, timeout))
+
+
+def _realtime(rig: Rig) -> Iterator[Finding]:
+    """Whether the system grants what the rig asks of it."""
+    asked = try_schedule(rig.realtime)
+    if not asked:
+        yield Finding("real time", "note", "[realtime] asks for no processors and no priority")
+    for one in asked:
+        yield Finding("real time", "note" if one.problem else "ok",
+                      f"{one.what}: {one.problem or 'granted'}")  # fmt: skip
 
 
 def _speed(rig: Rig, model: Model) -> str:

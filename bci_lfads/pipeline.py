@@ -1,9 +1,10 @@
 """The wiring: streams -> binning -> windows -> engine -> outlets.
 
-Two threads. Acquisition pulls spikes and markers, closes windows and hands them over through a
+Three threads. Acquisition pulls spikes and markers, closes windows and hands them over through a
 bounded queue; it waits for nothing behind it. The thread that calls `Pipeline.run` takes windows
 from the queue, runs the engine and publishes. When the queue is full the oldest waiting window is
-dropped and counted. Every counter is published on Status, every latency on Latency.
+dropped and counted. The watchdog looks at both, and publishes Status whatever they are held up by.
+Every counter is published on Status, every latency on Latency.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from bci_lfads.about import about, unit_rates
 from bci_lfads.acquisition import Acquisition
 from bci_lfads.drift import UnitWatch
 from bci_lfads.engines import open_engine
-from bci_lfads.engines.base import Engine, allocate
-from bci_lfads.engines.fallback import FallbackEngine
-from bci_lfads.errors import BciLfadsError, EngineError, RigError, StreamError
+from bci_lfads.engines.base import Engine, Latents, allocate
+from bci_lfads.errors import EngineError, RigError, StreamError
 from bci_lfads.models.masking import mask_units
 from bci_lfads.models.model import Model
 from bci_lfads.rig import Rig, SlidingSettings, TrialSettings, masked_units
@@ -35,13 +35,17 @@ from bci_lfads.streams.markers import MarkerInlet
 from bci_lfads.streams.outlets import Outlets, OutletSettings
 from bci_lfads.streams.spikes import SpikeInlet
 from bci_lfads.streams.unit_map import expand_units
+from bci_lfads.supervision import Cause, Condition, Inlet, Limits, Sight, State, Supervisor
 from bci_lfads.timing import LatencyWindow, Percentiles
+from bci_lfads.watchdog import watched
 from bci_lfads.windows import SlidingWindows, TrialWindows, Windows
 
 log = logging.getLogger(__name__)
 
 _MARKER_DELAY = 5.0
 """Seconds after a window's end within which its marker may still come."""
+_LOOK_EVERY = 0.1
+"""Seconds between two looks of the watchdog, at most."""
 
 
 @dataclass
@@ -139,10 +143,12 @@ class Pipeline:
             model.unit_labels, model.bin_width, masked_units(rig, model.unit_labels),
             unit_rates(model),
         )  # fmt: skip
-        self._state, self._reason = "waiting", "not started"
-        self._engine_error = ""
+        self._supervisor = Supervisor(Limits(**rig.supervision.model_dump()))
+        self._supervision = threading.RLock()  # of the supervisor and Status
+        self._engine_since = self._served_since = self._asked_at = math.nan
+        self._failure = self._engine_error = ""
+        self._said: tuple[State, Cause] | None = None  # in the log
         self._next_status = -math.inf
-        self._newest_window = -math.inf
         capacity = 1
         if isinstance(rig.window, TrialSettings):
             capacity = math.ceil(rig.input.spikes.max_rate * lookback(rig.window, model))
@@ -158,24 +164,46 @@ class Pipeline:
             clock=clock,
         )
 
-    def run(self, stop: threading.Event, *, connect_timeout: float = 10.0) -> RunReport:
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        connect_timeout: float = 10.0,
+        on_ready: Callable[[], None] | None = None,
+        on_hang: Callable[[], None] | None = None,
+    ) -> RunReport:
         """Connect, then publish factors until `stop` is set.
+
+        Parameters
+        ----------
+        stop
+            Ends the run.
+        connect_timeout
+            Seconds to wait for the input streams.
+        on_ready
+            Called before the first window, when all is allocated that the loop needs.
+        on_hang
+            Called, in the watchdog's thread, if `stop` is set and the engine does not come back.
+            It may end the process; nothing else can.
 
         Raises
         ------
         StreamError
             If a stream of the rig is not there after `connect_timeout` seconds, or does not fit.
         """
-        self._publish_status("waiting", "connecting to the input streams", trial=None)
+        self._publish_status()
+        every = min(self.rig.loop.status_interval, _LOOK_EVERY)
         try:
-            connected = self._connect(connect_timeout, stop)
-        except BciLfadsError as error:
-            self._publish_status("stopped", str(error), trial=None)
+            with watched(lambda: self._look_after(stop, on_hang), stop, every=every):
+                if self._connect(connect_timeout, stop):
+                    self._calibrate()
+                    if on_ready is not None:
+                        on_ready()
+                    self._work(stop)
+        except BaseException as error:
+            self._finish(Cause.FAILED, self._failure or str(error) or repr(error))
             raise
-        if connected:
-            self._warm_up()
-            self._work(stop)
-        status = self._publish_status("stopped", "asked to stop", trial=None)
+        status = self._finish(Cause.ASKED, "asked to stop")
         return RunReport(
             status,
             self._acquisition.arrival.percentiles(),
@@ -211,7 +239,7 @@ class Pipeline:
             thread.join()
         if failures:
             what, failure = failures[0]
-            self._publish_status("stopped", f"{what} failed: {failure!r}", trial=None)
+            self._failure = f"{what} failed: {failure!r}"
             raise failure
 
     def close(self) -> None:
@@ -228,48 +256,88 @@ class Pipeline:
             return asked == "stream"
         return self._spikes.time_base == "stream"
 
-    def _warm_up(self) -> None:
+    def _calibrate(self) -> None:
         """Run the engine once on silence, so that the first trial pays for nothing."""
+        with self._supervision:
+            self._supervisor.calibrate(self._clock())
+            self._publish_status()
         spec = self.model.spec
-        self.engine.infer(np.zeros((spec.n_bins, spec.n_units), np.uint8), out=self._latents)
+        self._infer(np.zeros((spec.n_bins, spec.n_units), np.uint8), self._clock())
+        with self._supervision:
+            self._served_since = self._clock()
+            self._supervisor.work(self._served_since)
+
+    def _infer(self, counts: NDArray[np.uint8], submitted: float) -> Latents:
+        self._engine_since = submitted  # for the watchdog
+        try:
+            return self.engine.infer(counts, out=self._latents)
+        finally:
+            self._engine_since = math.nan
 
     def _serve(self, stop: threading.Event) -> None:
-        interval = self.rig.loop.status_interval
+        interval = min(self.rig.loop.status_interval, 0.05)
         while not stop.is_set():
-            slot = self._slots.get(min(interval, 0.05))
+            slot = self._slots.get(interval)
             if slot is not None:
                 self._process(slot)
             self._publish_journal()
-            if self._clock() >= self._next_status:
-                self._publish_status(*self.condition(), trial=None)
 
     def _publish_journal(self) -> None:
         for rows, stamps in self._acquisition.journal.read():
             self._outlets.push_journal(rows, stamps)
 
-    def condition(self) -> tuple[str, str]:
-        """Return the state and, unless it is ``running``, the reason in words."""
-        for what, inlet in (("spikes", self._spikes), ("markers", self._markers)):
-            if inlet is not None and inlet.state != "open":
-                return inlet.state, f"{what}: {inlet.reason}"
-        if isinstance(self.engine, FallbackEngine) and self.engine.notice:
-            return "degraded", f"engine: {self.engine.notice}"
-        if self._counters.engine_errors:
-            return (
-                "degraded",
-                f"{self._counters.engine_errors} windows failed in the engine, the last with: "
-                f"{self._engine_error}",
-            )
-        if self.recorder is not None and self.recorder.problem:
-            return "degraded", f"not recorded: {self.recorder.problem}"
-        return "running", ""
+    def condition(self) -> Condition:
+        """Return the state, and why."""
+        with self._supervision:
+            return self._supervisor.see(self._sight())
+
+    def _sight(self) -> Sight:
+        acquisition, tally = self._acquisition, self._acquisition.windows.tally
+        inlets = [Inlet("spikes", self._spikes.state, self._spikes.reason)]
+        if self._markers is not None:
+            inlets.append(Inlet("markers", self._markers.state, self._markers.reason))
+        return Sight(
+            self._clock(),
+            tuple(inlets),
+            # NaN before the loop serves, for max leaves its first argument beside a NaN.
+            last_sample=max(self._served_since, acquisition.last_arrival, self._spikes.opened_at),
+            last_look=math.nan if self._stream_clock() else acquisition.last_look,
+            engine_since=self._engine_since,
+            engine_errors=self._counters.engine_errors,
+            engine_error=self._engine_error,
+            engine_replaced=getattr(self.engine, "notice", ""),
+            dropped=self._slots.dropped,
+            losses=self._spikes.connection.losses,
+            spikes=tally.received,
+            spikes_lost=tally.late + tally.ahead + tally.invalid,
+            unrecorded=self.recorder.problem if self.recorder is not None else "",
+        )
+
+    def _look_after(self, stop: threading.Event, on_hang: Callable[[], None] | None) -> None:
+        """Look at the loop's threads, in the watchdog's; publish Status when it is time."""
+        now = self._clock()
+        if now >= self._next_status:
+            self._publish_status()
+        if not stop.is_set() or math.isnan(self._engine_since):
+            return
+        if math.isnan(self._asked_at):
+            self._asked_at = now
+        patience = self._supervisor.limits.hang
+        if min(now - self._asked_at, now - self._engine_since) > patience and on_hang is not None:
+            self._finish(Cause.ENGINE_HANGS, "asked to stop, but the engine does not come back")
+            on_hang()
+
+    def _finish(self, cause: Cause, reason: str) -> dict[str, object]:
+        with self._supervision:
+            self._supervisor.stop(self._clock(), cause, reason)
+            return self._publish_status()
 
     def _process(self, slot: Slot) -> None:
         try:
             self._units.add(slot.counts[-self._hop :])  # for trials, of no hop, all of them
             submitted = self._clock()
             try:
-                latents = self.engine.infer(slot.counts, out=self._latents)
+                latents = self._infer(slot.counts, submitted)
             except EngineError as error:
                 self._counters.engine_errors += 1
                 self._engine_error = str(error)
@@ -290,7 +358,7 @@ class Pipeline:
         finally:
             self._slots.done(slot)
         if not self._hop:
-            self._publish_status(*self.condition(), trial=slot)
+            self._publish_status(slot)
         if self._on_window is not None:
             self._on_window(slot)
 
@@ -322,15 +390,26 @@ class Pipeline:
             self._latencies.end_to_pushed.add(pushed - end)
         self._counters.deadline_misses += pushed - since > self.rig.loop.deadline
 
-    def _publish_status(self, state: str, reason: str, trial: Slot | None) -> dict[str, object]:
+    def _publish_status(self, trial: Slot | None = None) -> dict[str, object]:
+        with self._supervision:
+            condition = self.condition()
+            if (condition.state, condition.cause) != self._said:
+                self._said = condition.state, condition.cause
+                log.info("%s: %s", condition.state.value, condition.reason or "all is well")
+            status = self._status(condition, trial)
+            now = self._clock()
+            self._next_status = now + self.rig.loop.status_interval
+            self._outlets.push_status(status, now)
+            return status
+
+    def _status(self, condition: Condition, trial: Slot | None) -> dict[str, object]:
         now, windows = self._clock(), self._acquisition.windows
-        self._next_status = now + self.rig.loop.status_interval
-        if (state, reason) != (self._state, self._reason):
-            log.info("%s%s", state, f": {reason}" if reason else "")
-            self._state, self._reason = state, reason
         status: dict[str, object] = {
-            "state": state,
-            "reason": reason,
+            "state": condition.state.value,
+            "cause": condition.cause.value,
+            "reason": condition.reason,
+            "since": _finite(self._supervisor.since),
+            "entered": dict(self._supervisor.changes),
             "engine": self.engine.info.name,
             "time": now,
             "watermark": _finite(self._acquisition.watermark),
@@ -358,7 +437,6 @@ class Pipeline:
                 "start": trial.start,
                 "truncated": trial.truncated,
             }
-        self._outlets.push_status(status, now)
         return status
 
 

@@ -122,6 +122,28 @@ class LoopSettings(Settings):
     """Seconds between two messages on Status, at most."""
 
 
+class SupervisionSettings(Settings):
+    """What the watchdog calls wrong; each is published on Status with its reason."""
+
+    hang: float = Field(default=2.0, gt=0)
+    """Seconds that the engine may take for a window, or the acquisition between two looks."""
+    silence: float = Field(default=5.0, gt=0)
+    """Seconds without a sample of the spike stream; ``inf`` where silence is well."""
+    memory: float = Field(default=10.0, gt=0)
+    """Seconds for which a loss keeps the loop degraded."""
+    lost_share: float = Field(default=0.01, ge=0, le=1)
+    """Of the spikes of the last `memory` seconds that may be late, too far ahead or invalid."""
+
+
+class RealtimeSettings(Settings):
+    """What `bci-lfads run` asks of the operating system for its threads (Linux)."""
+
+    cpus: tuple[Annotated[int, Field(ge=0, lt=1024)], ...] = ()
+    """Processors to run on, best those that nothing else uses; default: all."""
+    priority: int = Field(default=0, ge=0, le=99)
+    """Real-time priority (SCHED_RR), 1 to 99; 0 for none."""
+
+
 class FpgaSettings(Settings):
     """The card, for ``engine = "fpga"``."""
 
@@ -152,6 +174,8 @@ class Rig(Settings):
     output: OutputSettings = OutputSettings()
     loop: LoopSettings = LoopSettings()
     fpga: FpgaSettings = FpgaSettings()
+    supervision: SupervisionSettings = SupervisionSettings()
+    realtime: RealtimeSettings = RealtimeSettings()
 
     @model_validator(mode="after")
     def _trials_need_markers(self) -> Rig:

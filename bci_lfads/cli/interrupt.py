@@ -8,6 +8,32 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def in_thread(action: Callable[[], _T]) -> _T:
+    """Return what `action` returns, or raise what it raises, having run it in another thread.
+
+    So the main thread, the only one in which Python handles signals, is free to, even while the
+    other is held up in compiled code.
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(action())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="loop")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 @contextmanager

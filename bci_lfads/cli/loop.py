@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,7 @@ import typer
 
 from bci_lfads.cli.app import app
 from bci_lfads.cli.files import check_output
-from bci_lfads.cli.interrupt import until_interrupted
+from bci_lfads.cli.interrupt import in_thread, until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress, table
 from bci_lfads.errors import BciLfadsError
 from bci_lfads.recordings.recorder_process import RecorderProcess
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from bci_lfads.demo import DemoResult
 
+_log = logging.getLogger(__name__)
+HUNG = 3
+"""Exit status of `run` where it was asked to stop and the engine did not come back."""
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _RigFile = Annotated[Path, typer.Argument(help="Rig file (.toml).", metavar="RIG")]
 
@@ -112,9 +117,13 @@ def run(
 ) -> None:
     """Run a rig: spikes on LSL in, factors on LSL out, until Ctrl-C."""
     from bci_lfads.pipeline import open_pipeline
+    from bci_lfads.realtime import schedule, settle
     from bci_lfads.rig import load_rig, with_engine
 
     rig = load_rig(rig_file)
+    for asked in schedule(rig.realtime):
+        if asked.problem:
+            _log.warning("%s: not granted: %s", asked.what, asked.problem)
     if record is not None:
         check_output(record)
         check_session(record, overwrite)
@@ -129,7 +138,11 @@ def run(
                 # Before the loop takes its first spike: only what is recorded can be verified.
                 pipeline.recorder = recorder
                 recorder.wait_until_complete(timeout, stop.is_set)
-            report = pipeline.run(stop, connect_timeout=timeout)
+            report = in_thread(
+                lambda: pipeline.run(
+                    stop, connect_timeout=timeout, on_ready=settle, on_hang=_give_up
+                )
+            )
     finally:
         if recorder is not None:
             unrecorded = recorder.end()
@@ -158,6 +171,14 @@ def run(
             **{name.replace("_", " "): v for name, v in latencies.items()},
         },
     )
+
+
+def _give_up() -> None:
+    """End the process of a loop whose engine hangs, which nothing else can."""
+    _log.critical("the engine does not come back; this process ends")
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(HUNG)
 
 
 def _open_window(rig_file: Path) -> None:

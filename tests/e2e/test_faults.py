@@ -63,8 +63,13 @@ def test_a_source_that_comes_back_with_other_units_is_refused_and_the_loop_goes_
     first.kill()
     other = command("replay", fewer, *names, "--loop")
     states = []
-    loop.wait_for(lambda: states.append(loop.pipeline.condition()) or states[-1][0] == "refused")
-    assert recording.unit_labels[-1] in states[-1][1]
+
+    def refused() -> bool:
+        states.append(loop.pipeline.condition())
+        return states[-1].cause == "source_refused"
+
+    loop.wait_for(refused)
+    assert recording.unit_labels[-1] in states[-1].reason
     other.kill()
     again = command("replay", file, *names, "--wait", 30).result()
     loop.finish()

@@ -88,8 +88,9 @@ def test_messages_are_read_and_others_are_not():
         assert parse(text) is None
 
 
-def state(said=None, reason="", **changes):
-    message = None if said is None else parse(json.dumps({"state": said, "reason": reason}))
+def state(said=None, reason="", cause="", **changes):
+    said = None if said is None else {"state": said, "reason": reason, "cause": cause}
+    message = None if said is None else parse(json.dumps(said))
     return run_state(message, **{"connected": True, "age": 0.2, "rig": "R"} | changes)
 
 
@@ -98,13 +99,16 @@ def state(said=None, reason="", **changes):
     [
         (state("running"), Level.OK, "running"),
         (state("degraded", "x"), Level.WARN, "degraded"),
-        (state("refused", "x"), Level.BAD, "refused"),
+        (state("waiting", "x", "source_away"), Level.WARN, "waiting"),
+        (state("waiting", "x", "source_refused"), Level.BAD, "waiting"),
+        (state("degraded", "x", "engine_hangs"), Level.BAD, "degraded"),
+        (state("calibrating", "x", "warm_up"), Level.WARN, "calibrating"),
         (state("running", age=30.0), Level.BAD, "silent"),
         (state("running", connected=False, age=4.0), Level.BAD, "gone"),
         (state(connected=False), Level.OFF, "not running"),
         (state(), Level.WARN, "attached"),
         (state("stopped", "asked to stop", connected=False), Level.OFF, "stopped"),
-        (state("stopped", "inference failed: X"), Level.BAD, "stopped"),
+        (state("stopped", "inference failed: X", "failed"), Level.BAD, "stopped"),
         (state(rig=""), Level.OFF, "no rig"),
     ],
 )

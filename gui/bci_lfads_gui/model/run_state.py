@@ -13,10 +13,11 @@ from bci_lfads_gui.model.health import Level
 _LEVELS = {
     "running": Level.OK,
     "waiting": Level.WARN,
+    "calibrating": Level.WARN,
     "degraded": Level.WARN,
-    "refused": Level.BAD,
     "stopped": Level.OFF,
 }
+_GRAVE = ("source_refused", "engine_hangs", "acquisition_hangs")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def run_state(
     if not rig:
         return RunState(Level.OFF, "no rig", "open a rig file (Ctrl+O) or attach to a running rig")
     if message is not None and message.state == "stopped":
-        return RunState(_stopped(message.reason), "stopped", message.reason)
+        return RunState(_stopped(message), "stopped", message.reason)
     if not connected:
         if message is None:
             return RunState(Level.OFF, "not running", f"no stream '{rig} Status' on the network")
@@ -108,8 +109,11 @@ def run_state(
         return RunState(
             Level.BAD, "silent", f"no word for {age:.0f} s; the last state was '{message.state}'"
         )
-    return RunState(_LEVELS.get(message.state, Level.WARN), message.state, message.reason)
+    level = _LEVELS.get(message.state, Level.WARN)
+    if message.content.get("cause") in _GRAVE:
+        level = Level.BAD
+    return RunState(level, message.state, message.reason)
 
 
-def _stopped(reason: str) -> Level:
-    return Level.BAD if "failed" in reason else Level.OFF
+def _stopped(message: Message) -> Level:
+    return Level.BAD if message.content.get("cause") in ("failed", "engine_hangs") else Level.OFF
