@@ -56,6 +56,7 @@ def main() -> None:
         models,
         realigning,
         sessions,
+        soaking,
         sweeping,
         training,
         triggers,
