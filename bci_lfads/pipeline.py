@@ -293,6 +293,7 @@ class Pipeline:
 
     def _sight(self) -> Sight:
         acquisition, tally = self._acquisition, self._acquisition.windows.tally
+        waiting = getattr(acquisition.windows, "waiting", 0)  # stamped far ahead
         inlets = [Inlet("spikes", self._spikes.state, self._spikes.reason)]
         if self._markers is not None:
             inlets.append(Inlet("markers", self._markers.state, self._markers.reason))
@@ -308,8 +309,8 @@ class Pipeline:
             engine_replaced=getattr(self.engine, "notice", ""),
             dropped=self._slots.dropped,
             losses=self._spikes.connection.losses,
-            spikes=tally.received,
-            spikes_lost=tally.late + tally.ahead + tally.invalid,
+            spikes=tally.received + waiting,
+            spikes_lost=tally.late + tally.ahead + tally.invalid + waiting,
             unrecorded=self.recorder.problem if self.recorder is not None else "",
         )
 

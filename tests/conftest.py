@@ -5,6 +5,13 @@ import uuid
 from pathlib import Path
 
 import pytest
+from reliability import (  # noqa: F401  (hooks)
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 # Before anything imports pylsl: liblsl reads its configuration once, on first use.

@@ -89,6 +89,7 @@ def test_spikes_of_a_stream_clock_wait_for_the_first_marker():
     assert world.at(0.6) == [(50.0, [1, 0, 0, 0])]
 
 
+@pytest.mark.fault("source-killed")
 def test_a_lost_source_stops_the_watermark_and_its_trial_is_not_published():
     world = World()
     world.at(1.0)
@@ -118,6 +119,7 @@ def test_a_truncated_trial_is_published_where_that_is_asked_for():
     assert world.at(1.06) == [(1.0, [1, 0, 0, 0])]
 
 
+@pytest.mark.fault("clock-jump")
 def test_a_stream_clock_may_go_back_when_its_source_comes_back():
     world = World(stream=True)
     world.markers.waiting.extend([(500.0, "go")])
@@ -163,6 +165,7 @@ def test_bins_are_put_on_those_of_a_source_of_counts():
     assert given_[0][0] % 0.01 == pytest.approx(0.0032, abs=1e-6)
 
 
+@pytest.mark.fault("burst")
 def test_in_a_flood_windows_close_as_far_as_spikes_are_in():
     world = World()
     world.at(1.0)

@@ -164,6 +164,7 @@ def test_a_sliding_window_gives_each_bin_once():
     assert all(f.shape == (2, 3) for f, _ in loop.out.sliding)
 
 
+@pytest.mark.fault("engine-slow")
 def test_a_slow_engine_costs_the_oldest_windows_and_never_the_spikes():
     with Loop(loop={"queue": 2}) as loop:
         loop.engine.open.clear()
@@ -188,6 +189,7 @@ def _dropped(loop: Loop) -> int:
     return loop.pipeline._slots.dropped
 
 
+@pytest.mark.fault("engine-raises")
 def test_a_window_that_fails_in_the_engine_is_counted_and_the_next_one_is_well(caplog):
     with Loop() as loop:
         loop.engine.faults.append(EngineError("the card is gone"))
@@ -202,6 +204,7 @@ def test_a_window_that_fails_in_the_engine_is_counted_and_the_next_one_is_well(c
     assert "the card is gone" in caplog.text
 
 
+@pytest.mark.fault("engine-raises")
 def test_an_engine_that_breaks_in_another_way_ends_the_run_and_says_so():
     with Loop() as loop:
         loop.engine.faults.append(ZeroDivisionError("a defect"))

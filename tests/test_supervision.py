@@ -109,7 +109,8 @@ INLET = st.builds(Inlet, st.just("spikes"), st.sampled_from(["open", "waiting", 
 COUNT = st.integers(0, 50)
 TIME = st.floats(0, 200) | st.just(math.nan)
 SIGHT = st.builds(
-    Sight, st.just(0.0), st.tuples(INLET), TIME, TIME, TIME, COUNT, st.just("e"), COUNT, COUNT, COUNT, COUNT,
+    Sight, st.just(0.0), st.tuples(INLET), TIME, TIME, TIME, COUNT, st.just("e"),
+    COUNT, COUNT, COUNT, COUNT,
     st.sampled_from(["", "native"]), st.sampled_from(["", "disk full"]),
 )  # fmt: skip
 STEP = st.tuples(st.floats(0, 5), SIGHT | st.sampled_from(["calibrate", "work", "stop"]))

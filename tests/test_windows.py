@@ -137,6 +137,7 @@ def test_trials_are_exact_in_any_chunking(stream, chunk, moments, n_bins, offset
     assert sorted(w.trial for w in got) == covered
 
 
+@pytest.mark.fault("markers")
 @given(STREAMS, st.lists(st.tuples(st.floats(0, 2), st.sampled_from("saax")), max_size=30))
 @settings(deadline=None, max_examples=MANY)
 def test_chunking_changes_nothing_in_any_sequence_of_markers(stream, moments):
@@ -192,6 +193,7 @@ def test_overlapping_trials_are_given_in_the_order_in_which_they_close():
     assert second.counts.sum() == 3
 
 
+@pytest.mark.fault("markers")
 def test_a_start_before_the_old_trial_was_aligned_replaces_it():
     windows = TrialWindows(1, 2, 0.1, start="s*", align="a")
     windows.begin(0.0)
@@ -205,6 +207,7 @@ def test_a_start_before_the_old_trial_was_aligned_replaces_it():
     assert windows.counters.unaligned == 2
 
 
+@pytest.mark.fault("markers")
 def test_abort_cancels_the_newest_open_trial_and_never_a_closed_one():
     windows = TrialWindows(1, 10, 0.1, start="s*", abort="abort*")
     windows.begin(0.0)
@@ -233,6 +236,7 @@ def test_patterns_are_shell_style_and_mind_case():
     assert windows.counters.stray == 1
 
 
+@pytest.mark.fault("markers")
 def test_markers_may_come_unordered_twice_late_and_with_no_time():
     windows = TrialWindows(1, 5, 0.1, start="s", align="a")
     windows.begin(0.0)
@@ -295,6 +299,7 @@ def test_a_history_that_was_overwritten_flags_the_windows_it_concerns():
     assert enough.tally.overwritten == 0
 
 
+@pytest.mark.fault("too-long")
 def test_too_many_open_trials_drop_the_oldest():
     windows = TrialWindows(1, 100, 0.1, start="s", max_pending=3)
     windows.begin(0.0)
@@ -304,6 +309,7 @@ def test_too_many_open_trials_drop_the_oldest():
     check_trial_law(windows)
 
 
+@pytest.mark.fault("too-long")
 def test_waiting_markers_are_bounded_and_the_furthest_are_refused():
     windows = TrialWindows(1, 1, 0.1, start="s")
     windows.begin(0.0)
@@ -313,6 +319,7 @@ def test_waiting_markers_are_bounded_and_the_furthest_are_refused():
     assert [w.zero for w in windows.close(2.0)] == [1.0]
 
 
+@pytest.mark.fault("stall")
 def test_late_spikes_are_counted_and_used_where_still_possible():
     trials = TrialWindows(1, 10, 0.1, start="s")
     trials.begin(0.0)
@@ -335,6 +342,7 @@ def test_late_spikes_are_counted_and_used_where_still_possible():
     assert (tally.outside, tally.late, tally.kept, tally.received) == (1, 2, 4, 7)
 
 
+@pytest.mark.fault("bad-values")
 @pytest.mark.parametrize(
     "windows",
     [TrialWindows(2, 4, 0.25, start="s"), SlidingWindows(2, 4, 0.25)],
@@ -368,6 +376,7 @@ def test_saturation_counts_once_a_bin_when_sliding():
     assert sliding.tally.saturated == 45
 
 
+@pytest.mark.fault("clock-jump")
 def test_the_clock_may_jump_by_an_age():
     sliding = SlidingWindows(2, 10, 0.01, hop=3, max_backlog=20, horizon=0.5)
     sliding.begin(0.0)
@@ -394,6 +403,7 @@ def test_the_clock_may_jump_by_an_age():
     assert list(trials.close(3.0)) == []
 
 
+@pytest.mark.fault("clock-jump")
 def test_a_jump_gives_the_newest_windows_with_all_their_spikes():
     sliding = SlidingWindows(1, 4, 1.0, max_backlog=3, horizon=2.0)
     sliding.begin(0.0)
@@ -408,6 +418,7 @@ def test_a_jump_gives_the_newest_windows_with_all_their_spikes():
     check_law(sliding)
 
 
+@pytest.mark.fault("clock-jump")
 def test_spikes_too_far_ahead_wait_in_bounded_memory():
     sliding = SlidingWindows(1, 2, 0.01, horizon=0.1)
     sliding.begin(0.0)

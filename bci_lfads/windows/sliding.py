@@ -83,6 +83,11 @@ class SlidingWindows(Windows):
         return 0.5 * self._max_backlog * self.hop * self.grid.width
 
     @property
+    def waiting(self) -> int:
+        """Entries stamped beyond the horizon, which wait for their bins and are not counted yet."""
+        return self._n_waiting
+
+    @property
     def position(self) -> int:
         """The first bin that is still open."""
         return self._bin

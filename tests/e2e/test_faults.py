@@ -21,6 +21,7 @@ def recording() -> Recording:
     return simulate_lorenz(6, n_units=12, rate=20.0, trial_length=0.5, gap=(0.1, 0.2), seed=5)
 
 
+@pytest.mark.fault("source-killed")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
 def test_a_source_that_comes_back_is_read_on(
     how, recording, unique, tmp_path, command, running, model_of
@@ -50,6 +51,7 @@ def test_a_source_that_comes_back_is_read_on(
     np.testing.assert_array_equal([w[2] for w in after], offline.counts)
 
 
+@pytest.mark.fault("source-changed")
 def test_a_source_that_comes_back_with_other_units_is_refused_and_the_loop_goes_on(
     recording, unique, tmp_path, command, running, model_of
 ):
@@ -77,6 +79,7 @@ def test_a_source_that_comes_back_with_other_units_is_refused_and_the_loop_goes_
     assert len(after) == 6
 
 
+@pytest.mark.fault("signals")
 def test_three_commands_and_an_interrupt(recording, unique, tmp_path, command, model_of):
     """`run`, `listen` and `replay` as three people would start them; Ctrl-C ends the run well."""
     file, rig = tmp_path / "recording.npz", tmp_path / "rig.toml"

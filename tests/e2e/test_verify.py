@@ -213,6 +213,7 @@ class Source:
         del self._outlet, self._markers
 
 
+@pytest.mark.fault("source-killed")
 def test_late_spikes_and_a_source_that_goes(unique, tmp_path, command, model_of):
     hop = 4  # bins close between windows, too
     model_of(UNITS, N_BINS, WIDTH).save(tmp_path / "model.safetensors")
@@ -252,6 +253,7 @@ def test_late_spikes_and_a_source_that_goes(unique, tmp_path, command, model_of)
     assert late["windows"] > 0
 
 
+@pytest.mark.fault("disk-full")
 def test_a_full_disk_stops_the_recording_and_not_the_loop(unique, tmp_path, command, model_of):
     model_of(UNITS, N_BINS, WIDTH).save(tmp_path / "model.safetensors")
     rig = write_rig(tmp_path, unique, 'mode = "sliding"')
@@ -266,6 +268,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_loop(unique, tmp_path, comm
     assert report["status"]["counters"]["windows"] > 50
 
 
+@pytest.mark.fault("signals")
 def test_a_run_that_was_killed_is_verified_up_to_there(unique, tmp_path, command, model_of):
     model_of(UNITS, N_BINS, WIDTH).save(tmp_path / "model.safetensors")
     rig = write_rig(tmp_path, unique, 'mode = "sliding"')

@@ -57,6 +57,7 @@ def alive(pid):
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.fault("gui-killed")
 def test_killing_the_window_leaves_the_loop_and_no_orphan(files, tmp_path, qtbot, window):
     dying = subprocess.Popen(
         [sys.executable, "-c", _WINDOW, str(files.rig), str(files.recording), str(tmp_path)],
@@ -92,6 +93,7 @@ def test_killing_the_window_leaves_the_loop_and_no_orphan(files, tmp_path, qtbot
             os.kill(loop, signal.SIGKILL)
 
 
+@pytest.mark.fault("gui-killed")
 def test_closing_the_window_leaves_the_loop(files, qtbot, window):
     shown = window()
     shown.open_rig_file(files.rig)

@@ -46,6 +46,7 @@ def test_sections_are_aligned_padded_and_input_major() -> None:
     assert np.array_equal(bias[:21], fixed.tensors["encoder.forward.input_bias"])
 
 
+@pytest.mark.fault("too-long")
 def test_too_large_for_the_kernel() -> None:
     spec, fixed = random_model(7, n_units=12)
     with pytest.raises(ModelError, match="n_units is 12, the kernel was compiled for at most 11"):

@@ -142,6 +142,7 @@ def test_no_file(tmp_path):
         Model.load(tmp_path)
 
 
+@pytest.mark.fault("model-file")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keep=st.floats(0, 1, exclude_max=True))
 def test_every_truncation_is_refused(saved, keep):
@@ -152,6 +153,7 @@ def test_every_truncation_is_refused(saved, keep):
         Model.load(cut)
 
 
+@pytest.mark.fault("model-file")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400))
 def test_random_bytes_are_refused(tmp_path, data):
@@ -161,6 +163,7 @@ def test_random_bytes_are_refused(tmp_path, data):
         Model.load(path)
 
 
+@pytest.mark.fault("model-file")
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_every_flipped_bit_is_refused_or_harmless(saved, where, bit):
@@ -176,6 +179,7 @@ def test_every_flipped_bit_is_refused_or_harmless(saved, where, bit):
     assert found.hash == expected.hash  # the bit was in the provenance or in white space
 
 
+@pytest.mark.fault("model-file")
 def test_header_length_beyond_the_file(tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(struct.pack("<Q", 2**63) + b"{}")
@@ -183,6 +187,7 @@ def test_header_length_beyond_the_file(tmp_path):
         Model.load(path)
 
 
+@pytest.mark.fault("model-file")
 def test_huge_header(tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(struct.pack("<Q", 2 << 20) + b" " * (2 << 20))
@@ -190,6 +195,7 @@ def test_huge_header(tmp_path):
         Model.load(path)
 
 
+@pytest.mark.fault("model-file")
 def test_huge_file(tmp_path):
     path = tmp_path / "m.safetensors"
     with path.open("wb") as stream:
@@ -198,6 +204,7 @@ def test_huge_file(tmp_path):
         Model.load(path)
 
 
+@pytest.mark.fault("model-file")
 def test_foreign_safetensors(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"w": np.zeros(3, np.float32)}, path)
@@ -205,6 +212,7 @@ def test_foreign_safetensors(tmp_path):
         Model.load(path)
 
 
+@pytest.mark.fault("model-file")
 @pytest.mark.parametrize(
     ("version", "message"),
     [("3", "update bci-lfads"), ("9" * 30, "update"), ("", "version ''"), ("x", "'x'")],
@@ -215,6 +223,7 @@ def test_other_versions(saved, version, message):
         Model.load(saved)
 
 
+@pytest.mark.fault("model-file")
 @pytest.mark.parametrize(
     ("junk", "message"),
     [
@@ -231,6 +240,7 @@ def test_json_junk(saved, junk, message):
         Model.load(saved)
 
 
+@pytest.mark.fault("model-file")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -256,6 +266,7 @@ def test_wrong_description(saved, change, message):
         Model.load(saved)
 
 
+@pytest.mark.fault("model-file")
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [

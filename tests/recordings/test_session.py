@@ -84,6 +84,7 @@ def outlet(name):
     return pylsl.StreamOutlet(pylsl.StreamInfo(name, "Spikes", 1, 0.0, "double64", f"{name} id"))
 
 
+@pytest.mark.fault("signals")
 @pytest.mark.lsl
 def test_a_killed_recorder_leaves_all_but_the_last_second(rig, tmp_path, unique):
     """Of a stream so slow that a buffer would have kept all of it."""

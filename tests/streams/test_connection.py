@@ -55,6 +55,7 @@ def test_everything_is_pulled_once_and_stamps_are_left_alone_on_one_host(unique)
         assert not connection.poll()
 
 
+@pytest.mark.fault("source-killed")
 @pytest.mark.lsl
 def test_a_killed_source_is_found_again_and_losses_are_counted(unique):
     connection = connect(unique)
@@ -181,6 +182,7 @@ class World:
         return self.connection.pull(100)[1].tolist()
 
 
+@pytest.mark.fault("clock-drift")
 def test_the_first_correction_is_waited_for_applied_and_followed(monkeypatch):
     world = World(monkeypatch)
     world.correction, world.answers = -3.5, False
@@ -221,6 +223,7 @@ def test_a_clock_of_the_streams_own_is_not_corrected(monkeypatch):
     assert world.at(100.1, sends=1) == [10.0]
 
 
+@pytest.mark.fault("source-silent")
 def test_a_source_that_is_silent_and_gone_is_lost(monkeypatch):
     world = World(monkeypatch)
     world.at(100.0)
@@ -244,6 +247,7 @@ def test_a_source_that_sends_is_there_whatever_the_resolver_says(monkeypatch):
     assert (world.connection.state, world.connection.losses) == ("open", 0)
 
 
+@pytest.mark.fault("stall")
 def test_a_stream_that_does_not_open_is_let_go_and_tried_again(monkeypatch):
     world = World(monkeypatch)
     world.answers = False
@@ -267,3 +271,17 @@ def test_a_stream_lost_while_it_is_opened_is_no_loss_of_what_was_open(monkeypatc
     world.at(100.1)
     assert "while it was being opened" in world.connection.reason
     assert (world.connection.state, world.connection.losses) == ("waiting", 0)
+
+
+@pytest.mark.fault("clock-drift")
+def test_a_clock_that_drifts_is_followed_to_a_tenth_of_a_millisecond(monkeypatch):
+    """100 ppm for an hour, the correction asked for once a second."""
+    network = World(monkeypatch)
+    network.at(100.0)
+    worst = 0.0
+    for k in range(1, 36_000):
+        now = 100.0 + 0.1 * k
+        network.correction = 1e-4 * (now - 100.0)  # the source's clock runs slow
+        for stamp in network.at(now, sends=1):
+            worst = max(worst, abs(stamp - (10.0 + network.correction)))
+    assert worst < 1.2e-4

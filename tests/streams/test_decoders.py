@@ -63,6 +63,7 @@ def test_the_other_formats_are_told_apart():
     assert spike_format(make(("channel", "unit"), rate=100, form="float32")) == "counts"
 
 
+@pytest.mark.fault("wrong-type")
 @pytest.mark.parametrize(
     "header",
     [
@@ -150,6 +151,7 @@ def test_neural_data_simulator_needs_a_map_and_says_so():
     )
 
 
+@pytest.mark.fault("unknown-channels")
 @given(st.data())
 def test_an_event_is_of_the_unit_with_its_key_or_invalid_or_of_none(data):
     """Whatever the values: never of another unit, never silently gone."""
@@ -203,6 +205,7 @@ def test_ids_of_text_are_the_labels_unless_listed():
     assert decode(made, [b"x-2", b"a", b"x-1"]).units.tolist() == [1, -1, 0]
 
 
+@pytest.mark.fault("unknown-channels")
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 6), max_size=20))
 def test_any_id_is_of_its_unit_or_of_none(values):
     made, _, counters = decoder(ids(IDS, form="int64"))
@@ -364,6 +367,7 @@ def test_counts_without_labels_or_with_shared_ones_are_refused():
     decoder(make(("x", "x", "a", "b", "c"), rate=100))
 
 
+@pytest.mark.fault("bad-values")
 @given(st.data())
 def test_every_count_comes_out_once_or_is_counted_as_invalid(data):
     form = data.draw(st.sampled_from(EVENT_FORMS))

@@ -110,6 +110,7 @@ def test_ids_of_text(unique):
     inlet.close()
 
 
+@pytest.mark.fault("source-changed")
 def test_a_source_that_comes_back_in_another_format_is_read_right(unique):
     """Its keys, columns and type may all be new: nothing of the old may be used."""
     inlet = SpikeInlet({"name": unique}, UNITS, 0.01)
@@ -141,6 +142,7 @@ def test_a_source_that_comes_back_in_another_format_is_read_right(unique):
     inlet.close()
 
 
+@pytest.mark.fault("source-changed")
 def test_a_source_that_comes_back_with_other_units_is_refused_until_they_are_right(unique):
     inlet = SpikeInlet({"name": unique}, UNITS, 0.01)
     with Served(unique, desc=TABLE):
@@ -179,6 +181,7 @@ def test_markers_of_text_and_numbers(unique, form, values, labels):
     inlet.close()
 
 
+@pytest.mark.fault("source-killed")
 def test_markers_of_a_source_that_comes_back(unique):
     inlet = MarkerInlet({"name": unique})
     for label in ("one", "two"):
@@ -192,6 +195,7 @@ def test_markers_of_a_source_that_comes_back(unique):
     inlet.close()
 
 
+@pytest.mark.fault("wrong-type")
 @pytest.mark.parametrize(("labels", "rate"), [(["x", "y"], 0.0), (["x"], 100.0)])
 def test_what_is_no_marker_stream_is_refused(unique, labels, rate):
     inlet = MarkerInlet({"name": unique})
