@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci_lfads.errors import RecordingError
+from bci_lfads.recordings.mat_guard import check_mat
 from bci_lfads.recordings.recording import Markers, Recording, SpikeEvents
 
 # Reach angles, degrees, of the columns of the delayed centre-out sets in this layout
@@ -121,6 +122,7 @@ def _sets(path: Path) -> dict[str, NDArray[Any]]:
             f"{path} needs scipy to be read: pip install 'bci-lfads[mat]'"
         ) from error
     try:
+        check_mat(path.read_bytes())
         content = loadmat(path)
     # scipy's reader raises whatever the damaged bytes lead it to.
     except Exception as error:

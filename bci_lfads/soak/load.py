@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bci_lfads.models.model import Model
 from bci_lfads.models.spec import LfadsSpec
 
-_SIZES = {"encoder_size": 32, "ic_size": 32, "generator_size": 32, "n_factors": 8}
+_SIZES: dict[str, Any] = {"encoder_size": 32, "ic_size": 32, "generator_size": 32, "n_factors": 8}
 
 
 @dataclass(frozen=True)

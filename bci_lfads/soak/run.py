@@ -23,6 +23,7 @@ from bci_lfads.errors import StreamError
 from bci_lfads.soak.load import Load, write_rig
 from bci_lfads.soak.verdict import Measured
 
+_Array = NDArray[np.float64]
 _PATIENCE = 60.0  # seconds for a process to start or to end
 
 
@@ -77,7 +78,7 @@ def soak(
             raise StreamError(f"the loop ended with status {loop.returncode}: {errors.strip()}")
         return Measured(
             int(pushed["spikes"]), pushed["late"], json.loads(said)["status"], loop.returncode,
-            *taken.arrays(), np.array(memory, np.int64),
+            *taken.arrays(), memory=np.array(memory, np.int64),
         )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ class _Taken:
             self._rows.append(np.array(rows)[:, [1, 4]])
         return bool(len(ends))
 
-    def arrays(self) -> tuple[NDArray[np.float64], ...]:
+    def arrays(self) -> tuple[_Array, _Array, _Array, _Array]:
         """Return stamps of factors; ends of windows, when they were closed, and pushed."""
         rows = np.concatenate([np.empty((0, 2)), *self._rows])
         none = np.empty(0)
