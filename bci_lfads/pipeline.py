@@ -29,6 +29,7 @@ from bci_lfads.errors import EngineError, RigError, StreamError
 from bci_lfads.models.masking import mask_units
 from bci_lfads.models.model import Model
 from bci_lfads.rig import Rig, SlidingSettings, TrialSettings, masked_units
+from bci_lfads.shadow import Shadow
 from bci_lfads.slots import Slot, SlotQueue
 from bci_lfads.streams.connection import describe
 from bci_lfads.streams.markers import MarkerInlet
@@ -113,6 +114,8 @@ class Pipeline:
         Called after each published window, in the publishing thread.
     recorder
         Of this session, if it is recorded: its failure is published, and stops nothing.
+    shadow
+        A second engine that is compared.
     """
 
     def __init__(
@@ -126,9 +129,10 @@ class Pipeline:
         *,
         on_window: Callable[[Slot], None] | None = None,
         recorder: RecorderState | None = None,
+        shadow: Shadow | None = None,
         clock: Callable[[], float] = pylsl.local_clock,
     ) -> None:
-        self.recorder = recorder
+        self.recorder, self._shadow = recorder, shadow
         self.rig, self.model, self.engine = rig, model, engine
         self._spikes, self._markers, self._outlets = spikes, markers, outlets
         self._on_window, self._clock = on_window, clock
@@ -248,6 +252,8 @@ class Pipeline:
         if self._markers is not None:
             self._markers.close()
         self._outlets.close()
+        if self._shadow is not None:
+            self._shadow.close()
         self.engine.close()
 
     def _stream_clock(self) -> bool:
@@ -315,9 +321,9 @@ class Pipeline:
         )
 
     def _look_after(self, stop: threading.Event, on_hang: Callable[[], None] | None) -> None:
-        """Look at the loop's threads, in the watchdog's; publish Status when it is time."""
-        now = self._clock()
-        if now >= self._next_status:
+        """Look at the loop's threads; publish Status when it is time, and what changed at once."""
+        now, condition = self._clock(), self.condition()
+        if now >= self._next_status or (condition.state, condition.cause) != self._said:
             self._publish_status()
         if not stop.is_set() or math.isnan(self._engine_since):
             return
@@ -356,6 +362,8 @@ class Pipeline:
             pushed = self._clock()
             self._outlets.push_latency(end, slot.last_spike, slot.closed, submitted, done, pushed)
             self._count(end, slot.closed, submitted, done, pushed)
+            if self._shadow is not None:
+                self._shadow.show(slot.counts, latents.factors)
         finally:
             self._slots.done(slot)
         if not self._hop:
@@ -429,6 +437,8 @@ class Pipeline:
             "engine_ms": self._latencies.engine.percentiles().milliseconds(),
         }
         status["units"] = self._units.status()
+        if self._shadow is not None:
+            status["shadow"] = self._shadow.summary()
         if self.recorder is not None:
             status["recording"] = {"file": self.recorder.file, "problem": self.recorder.problem}
         if trial is not None:
@@ -549,9 +559,12 @@ def open_pipeline(
             about=about(rig, model, running=True).to_text(),
         )
     )
+    shadow = None
+    if rig.shadow is not None:
+        shadow = Shadow(open_engine(rig.shadow.engine, model, hop=hop), rig.shadow.queue)
     return Pipeline(
         rig, model, engine, spike_inlet(rig, model), marker_inlet(rig), outlets,
-        on_window=on_window,
+        on_window=on_window, shadow=shadow,
     )  # fmt: skip
 
 

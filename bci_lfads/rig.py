@@ -135,6 +135,14 @@ class SupervisionSettings(Settings):
     """Of the spikes of the last `memory` seconds that may be late, too far ahead or invalid."""
 
 
+class ShadowSettings(Settings):
+    """A second engine on the same windows, whose factors are compared and not published."""
+
+    engine: Literal["native", "torch", "fpga"]
+    queue: int = Field(default=16, ge=1, le=1024)
+    """Windows that may wait for it; those that find no place are not compared, and counted."""
+
+
 class RealtimeSettings(Settings):
     """What `bci-lfads run` asks of the operating system for its threads (Linux)."""
 
@@ -176,6 +184,7 @@ class Rig(Settings):
     fpga: FpgaSettings = FpgaSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     realtime: RealtimeSettings = RealtimeSettings()
+    shadow: ShadowSettings | None = None
 
     @model_validator(mode="after")
     def _trials_need_markers(self) -> Rig:

@@ -2,8 +2,10 @@
 
 import gc
 import os
+import tracemalloc
 
 import pytest
+from test_pipeline import Loop
 
 from bci_lfads.realtime import schedule, settle, try_schedule
 from bci_lfads.rig import RealtimeSettings
@@ -49,3 +51,35 @@ def test_the_collector_stays_on_and_forgets_what_is_there():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"cpus|priority"):
         RealtimeSettings(**wrong)
+
+
+class Mute:
+    """Outlets that keep nothing."""
+
+    def __getattr__(self, name: str):
+        return lambda *_: None
+
+
+def test_a_loop_that_has_warmed_up_keeps_no_memory_and_takes_little():
+    """Python's own small objects come and go; nothing stays, and no array is made."""
+    with Loop({"mode": "sliding"}, loop={"status_interval": 60.0}) as loop:
+        loop.pipeline._outlets = Mute()
+        windows = lambda: loop.pipeline._counters.windows  # noqa: E731
+        for k in range(100):
+            loop.spikes.push(loop.pipeline._clock() + 0.001 * k)
+        loop.until(lambda: windows() >= 30)
+        tracemalloc.start()
+        try:
+            begin = windows()
+            loop.until(lambda: windows() >= begin + 20)
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            loop.until(lambda: windows() >= begin + 120)
+            peak = tracemalloc.get_traced_memory()[1]
+            gc.collect()
+            after = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert after - before < 2_000
+    assert peak - before < 20_000
