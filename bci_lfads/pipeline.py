@@ -586,7 +586,7 @@ def spike_inlet(rig: Rig, model: Model) -> SpikeInlet:
         asked.properties(), model.unit_labels, model.bin_width,
         unit_map=rig.input.units, form=asked.format, declared_unit=asked.declared_unit,
         timestamp_reference=asked.timestamp_reference, max_rate=asked.max_rate,
-        optional=masked_units(rig, model.unit_labels),
+        optional=masked_units(rig, model.unit_labels), hosts=asked.hosts,
     )  # fmt: skip
 
 
@@ -594,7 +594,7 @@ def marker_inlet(rig: Rig) -> MarkerInlet | None:
     """Return the inlet for a rig's markers, not yet connected; None for a sliding window."""
     if rig.input.markers is None or isinstance(rig.window, SlidingSettings):
         return None
-    return MarkerInlet(rig.input.markers.properties())
+    return MarkerInlet(rig.input.markers.properties(), hosts=rig.input.markers.hosts)
 
 
 def check_fit(rig: Rig, model: Model) -> None:

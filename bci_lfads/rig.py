@@ -24,6 +24,8 @@ class StreamQuery(Settings):
     type: str | None = None
     source_id: str | None = None
     hostname: str | None = None
+    hosts: tuple[str, ...] = ()
+    """Hosts that it may come from; a stream of another one is refused. Empty: any."""
 
     @model_validator(mode="after")
     def _says_something(self) -> StreamQuery:

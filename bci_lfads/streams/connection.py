@@ -7,7 +7,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
@@ -54,6 +54,8 @@ class Connection:
         Of samples that may wait to be pulled, in a stream of regular rate.
     max_rate
         Samples per second of an irregular stream, to size its buffer by.
+    hosts
+        Those that the stream may come from; empty for any.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class Connection:
         *,
         seconds: float = 30.0,
         max_rate: float = 1000.0,
+        hosts: Sequence[str] = (),
         clock: Callable[[], float] = pylsl.local_clock,
     ) -> None:
         self.what, self.query = what, dict(query)
         self._accept, self._clock = accept, clock
-        self._seconds, self._max_rate = seconds, max_rate
+        self._seconds, self._max_rate, self._hosts = seconds, max_rate, tuple(hosts)
         self._resolver = pylsl.ContinuousResolver(pred=predicate(query), forget_after=_FORGET)
         self._inlet: pylsl.StreamInlet | None = None
         self._info: Any = None
@@ -178,6 +181,15 @@ class Connection:
         found = [i for i in self._resolver.results() if i.uid() not in self._avoid]
         if not found:
             return
+        if self._hosts and (strangers := {i.hostname() for i in found} - set(self._hosts)):
+            found = [i for i in found if i.hostname() in self._hosts]
+            if not found:
+                self.state = "refused"
+                self.reason = (
+                    f"{describe(self.query)} comes from {', '.join(sorted(strangers))}; allowed: "
+                    f"{', '.join(self._hosts)}"
+                )
+                return
         if len(found) > 1:
             hosts = ", ".join(f"'{i.name()}' on {i.hostname()} ({i.source_id()})" for i in found)
             self.state = "waiting"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,12 @@ class MarkerInlet:
     ----------
     query
         LSL properties of the stream.
+    hosts
+        Those that it may come from; empty for any.
     """
 
-    def __init__(self, query: Mapping[str, str]) -> None:
-        self.connection = Connection("markers", query, _accept, seconds=60.0)
+    def __init__(self, query: Mapping[str, str], *, hosts: Sequence[str] = ()) -> None:
+        self.connection = Connection("markers", query, _accept, seconds=60.0, hosts=hosts)
 
     @property
     def state(self) -> str:

@@ -38,6 +38,8 @@ class SpikeInlet:
         Spikes per second to size buffers for.
     optional
         Of the units, those that the stream need not have.
+    hosts
+        Those that the stream may come from; empty for any.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class SpikeInlet:
         timestamp_reference: Literal["start", "centre", "end"] | None = None,
         max_rate: float = 50_000.0,
         optional: Collection[str] = (),
+        hosts: Sequence[str] = (),
     ) -> None:
         self.counters = DecoderCounters()
         self.source_bins: SourceBins | None = None
@@ -72,7 +75,7 @@ class SpikeInlet:
             kind = self._decoder.dtype
             self._buffer = None if kind is None else np.empty((_MOST, header.n_channels), kind)
 
-        self.connection = Connection("spikes", query, accept, max_rate=max_rate)
+        self.connection = Connection("spikes", query, accept, max_rate=max_rate, hosts=hosts)
 
     @property
     def state(self) -> str:

@@ -7,7 +7,9 @@ time as a bound that only a hang would break.
 
 import random
 import tracemalloc
+import warnings
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,18 @@ def of_xdf(folder: Path) -> bytes:
     from recordings import xdf_bytes
 
     return xdf_bytes.small()
+
+
+def of_nwb(folder: Path) -> bytes:
+    pynwb = pytest.importorskip("pynwb")
+    file = pynwb.NWBFile("made for a test", "test", datetime(2024, 5, 1, tzinfo=timezone.utc))
+    for times in ([0.5, 2.0], [1.0]):
+        file.add_unit(spike_times=np.array(times))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pynwb's, on its own ways
+        with pynwb.NWBHDF5IO(str(folder / "seed.nwb"), "w") as io:
+            io.write(file)
+    return (folder / "seed.nwb").read_bytes()
 
 
 def of_mat(folder: Path) -> bytes:
@@ -152,6 +166,7 @@ PARSERS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], tupl
     "XDF": (of_xdf, read, (BciLfadsError,)),
     "npz": (of_recording(".npz"), read, (BciLfadsError,)),
     "HDF5": (of_recording(".h5"), read, (BciLfadsError,)),
+    "NWB": (of_nwb, read, (BciLfadsError,)),
     "MAT": (of_mat, read, (BciLfadsError,)),
     "stream header": (of_header, read_header, (BciLfadsError, ValueError)),
     "orders": (

@@ -130,3 +130,14 @@ def test_a_consumer_that_never_reads_costs_bounded_memory(unique):
         stuck.wait()
         stuck.stdout.close()
         outlets.close()
+
+
+@pytest.mark.fault("load")
+def test_a_thousand_units_in_a_sliding_window_lose_nothing(tmp_path, command):  # noqa: F811
+    """The short form, with a hold-off for a machine that does other things too."""
+    file = tmp_path / "soak.json"
+    command("soak", "--seconds", 20, "--hold-off", 0.3, "-o", file, "--json").result(110.0)
+    found = json.loads(file.read_text())
+    assert found["well"]
+    assert found["status"]["counters"]["spikes"]["kept"] > 0.95 * 20 * 1024 * 50
+    assert sum(found["jitter"]["pushed after it was closed"].values()) > 1900

@@ -136,7 +136,7 @@ def test_what_is_there_is_named_where_what_is_asked_for_is_not(unique):
 class World:
     """A network with one stream on some host and a clock, both driven by the test."""
 
-    def __init__(self, monkeypatch, *, host="far", time_base="lsl") -> None:
+    def __init__(self, monkeypatch, *, host="far", time_base="lsl", hosts=()) -> None:
         self.now, self.correction, self.sends = 100.0, 0.0, 0
         self.seen, self.answers, self.lost = True, True, False
         info = pylsl.StreamInfo("s", "t", 2, 0, "int32", "id")
@@ -146,7 +146,9 @@ class World:
         self.info_ = info
         monkeypatch.setattr(pylsl, "ContinuousResolver", lambda **_: self)
         monkeypatch.setattr(pylsl, "StreamInlet", lambda *_, **__: self)
-        self.connection = Connection("spikes", {}, lambda h: None, clock=lambda: self.now)
+        self.connection = Connection(
+            "spikes", {}, lambda h: None, clock=lambda: self.now, hosts=hosts
+        )
 
     def results(self):
         return [self.info_] if self.seen else []
@@ -271,6 +273,16 @@ def test_a_stream_lost_while_it_is_opened_is_no_loss_of_what_was_open(monkeypatc
     world.at(100.1)
     assert "while it was being opened" in world.connection.reason
     assert (world.connection.state, world.connection.losses) == ("waiting", 0)
+
+
+@pytest.mark.parametrize(("hosts", "state"), [(("far", "b"), "open"), (("b",), "refused")])
+def test_a_stream_of_a_host_that_is_not_allowed_is_refused(monkeypatch, hosts, state):
+    world = World(monkeypatch, hosts=hosts)
+    world.at(100.0)
+    world.at(100.1)
+    assert world.connection.state == state
+    if state == "refused":
+        assert world.connection.reason.endswith("comes from far; allowed: b")
 
 
 @pytest.mark.fault("clock-drift")
