@@ -1,7 +1,7 @@
 """The fault bench: which tests inject which fault, and the page that says what came of them.
 
 A test that injects a fault of `catalogue.FAULTS` is marked ``@pytest.mark.fault("its name")``,
-wherever it stands. ``pytest -m fault --reliability docs/reliability.md`` runs them all and writes
+wherever it stands. ``pytest -m fault --reliability=docs/reliability.md`` runs them all and writes
 the table.
 """
 
