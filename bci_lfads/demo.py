@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.account import RunReport
 from bci_lfads.engines import open_engine
 from bci_lfads.errors import BciLfadsError
 from bci_lfads.listen import Heard, load_heard
 from bci_lfads.models.model import Model
 from bci_lfads.offline import cut, infer_all
-from bci_lfads.pipeline import RunReport, open_pipeline
+from bci_lfads.pipeline import open_pipeline
 from bci_lfads.recordings import Recording, read
 from bci_lfads.rig import Rig, load_rig
 from bci_lfads.windows import WindowBatch

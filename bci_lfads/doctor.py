@@ -140,7 +140,7 @@ def _qt() -> Finding:
 
 
 def _rig(rig_file: Path, timeout: float) -> Iterator[Finding]:
-    from bci_lfads.pipeline import check_fit
+    from bci_lfads.parts import check_fit
 
     def attempt(what: str, action: Callable[[], str]) -> Finding:
         try:
@@ -209,7 +209,7 @@ def _speed(rig: Rig, model: Model) -> str:
 
 
 def _spikes(rig: Rig, model: Model, timeout: float) -> str:
-    from bci_lfads.pipeline import spike_inlet
+    from bci_lfads.parts import spike_inlet
 
     inlet = spike_inlet(rig, model)
     try:
@@ -220,7 +220,7 @@ def _spikes(rig: Rig, model: Model, timeout: float) -> str:
 
 
 def _markers(rig: Rig, timeout: float) -> str:
-    from bci_lfads.pipeline import marker_inlet
+    from bci_lfads.parts import marker_inlet
 
     inlet = marker_inlet(rig)
     if inlet is None:

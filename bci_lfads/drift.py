@@ -80,6 +80,8 @@ def compare(
 class RateMeter:
     """Counts of the newest half to whole minute, in fixed memory.
 
+    One thread may add while another reads: what is read may miss the newest bins, no more.
+
     Parameters
     ----------
     n_units, bin_width
@@ -87,29 +89,30 @@ class RateMeter:
     """
 
     def __init__(self, n_units: int, bin_width: float) -> None:
-        self._sums = np.zeros((2, n_units), np.int64)
-        self._bins = [0, 0]
-        self._some = np.zeros(n_units, np.int64)
+        # Of this half minute and the one before; the last column counts the bins.
+        self._sums = np.zeros((2, n_units + 1), np.int64)
+        self._some = np.zeros(n_units + 1, np.int64)
         self._half = max(1, round(_HALF / bin_width))
         self._bin_width = bin_width
 
     def add(self, counts: NDArray[np.uint8]) -> None:
         """Add bins, uint8, shape ``(n_bins, n_units)``; allocates nothing."""
-        np.sum(counts, axis=0, dtype=np.int64, out=self._some)
+        np.sum(counts, axis=0, dtype=np.int64, out=self._some[:-1])
+        self._some[-1] = len(counts)
         self._sums[0] += self._some
-        self._bins[0] += len(counts)
-        if self._bins[0] >= self._half:
-            self._sums[1], self._bins[1] = self._sums[0], self._bins[0]
-            self._sums[0], self._bins[0] = 0, 0
+        if self._sums[0, -1] >= self._half:
+            self._sums[1] = self._sums[0]
+            self._sums[0] = 0
 
     @property
     def seconds(self) -> float:
         """For how long was counted."""
-        return sum(self._bins) * self._bin_width
+        return float(self._sums[:, -1].sum()) * self._bin_width
 
     def rates(self) -> NDArray[np.float64]:
         """Return rates in Hz, shape ``(n_units,)``; zero where nothing was counted."""
-        rates: NDArray[np.float64] = self._sums.sum(axis=0) / max(self.seconds, self._bin_width)
+        found = self._sums.sum(axis=0)
+        rates: NDArray[np.float64] = found[:-1] / (max(found[-1], 1) * self._bin_width)
         return rates
 
 

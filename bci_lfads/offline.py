@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bci_lfads.engines.base import Engine, Latents
 from bci_lfads.errors import RecordingError, StreamError
 from bci_lfads.models.model import Model
-from bci_lfads.pipeline import windows_for
+from bci_lfads.parts import windows_for
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
 from bci_lfads.streams.unit_map import expand_units, some

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bci_lfads.errors import RecordingError, StreamError
 from bci_lfads.models.training_data import Split, check_bins, faults, independent, split
-from bci_lfads.pipeline import windows_for
+from bci_lfads.parts import windows_for
 from bci_lfads.recordings import Recording
 from bci_lfads.recordings.recording import BinnedCounts
 from bci_lfads.rig import SlidingSettings, TrialSettings

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bci_lfads.errors import RecordingError
 from bci_lfads.models.model import Model
 from bci_lfads.offline import cut
-from bci_lfads.pipeline import windows_for
+from bci_lfads.parts import windows_for
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
 from bci_lfads.windows import stack, windows_of

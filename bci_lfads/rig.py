@@ -198,6 +198,12 @@ class Rig(Settings):
         """Return what `open_engine` takes of this rig's settings for its engine."""
         return self.fpga.model_dump() if self.engine == "fpga" else {}
 
+    def shadow_options(self) -> dict[str, Any]:
+        """Return what `open_engine` takes for the engine that is compared; it has no stand-in."""
+        if self.shadow is None or self.shadow.engine != "fpga":
+            return {}
+        return self.fpga.model_dump() | {"fallback": "none"}
+
 
 def load_rig(path: Path) -> Rig:
     """Read a rig file.

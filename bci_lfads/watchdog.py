@@ -1,10 +1,13 @@
-"""A thread that looks after the loop, whatever the loop's own threads are held up by."""
+"""Threads that must not fail unseen, and one that looks after the others of a loop."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -47,3 +50,22 @@ def watched(
         thread.join()
     if failures:
         raise failures[0]
+
+
+def guarded(
+    what: str,
+    run: Callable[[threading.Event], None],
+    failures: list[tuple[str, BaseException]],
+    stop: threading.Event,
+) -> Callable[[], None]:
+    """Return a thread's body whose failure sets `stop` and is kept in `failures`, with `what`."""
+
+    def body() -> None:
+        try:
+            run(stop)
+        except BaseException as error:
+            log.exception("%s failed", what)
+            failures.append((what, error))
+            stop.set()
+
+    return body

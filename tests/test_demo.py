@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bci_lfads.account import RunReport
 from bci_lfads.demo import DemoResult, _at_centres, _read_out, bundled
 from bci_lfads.demo_picture import draw
 from bci_lfads.engines import open_engine
@@ -10,7 +11,6 @@ from bci_lfads.errors import BciLfadsError
 from bci_lfads.listen import Heard
 from bci_lfads.models.model import Model
 from bci_lfads.offline import cut, infer_all
-from bci_lfads.pipeline import RunReport
 from bci_lfads.recordings import read
 from bci_lfads.recordings.simulate import simulate_lorenz
 from bci_lfads.rig import load_rig

@@ -17,7 +17,8 @@ from bci_lfads.about import RATES
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Latents
 from bci_lfads.errors import EngineError, RigError, StreamError
-from bci_lfads.pipeline import Pipeline, check_fit
+from bci_lfads.parts import check_fit
+from bci_lfads.pipeline import Pipeline
 from bci_lfads.rig import parse_rig
 
 N_BINS, WIDTH = 9, 0.01

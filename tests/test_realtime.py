@@ -64,7 +64,7 @@ def test_a_loop_that_has_warmed_up_keeps_no_memory_and_takes_little():
     """Python's own small objects come and go; nothing stays, and no array is made."""
     with Loop({"mode": "sliding"}, loop={"status_interval": 60.0}) as loop:
         loop.pipeline._outlets = Mute()
-        windows = lambda: loop.pipeline._counters.windows  # noqa: E731
+        windows = lambda: loop.pipeline.account.counters.windows  # noqa: E731
         for k in range(100):
             loop.spikes.push(loop.pipeline._clock() + 0.001 * k)
         loop.until(lambda: windows() >= 30)

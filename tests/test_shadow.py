@@ -79,7 +79,7 @@ def test_an_engine_that_fails_is_counted_and_the_next_window_is_compared():
 
 def test_the_loop_publishes_what_its_shadow_finds():
     with Loop() as loop:
-        loop.pipeline._shadow = Shadow(open_engine("native", MODEL))
+        loop.pipeline.account.shadow = Shadow(open_engine("native", MODEL))
         loop.trial()
         loop.until(lambda: loop.out.trials)
         loop.until(lambda: loop.out.status[-1]["shadow"]["compared"] == 1)

@@ -166,7 +166,7 @@ def carry_decoder(
     """Give a decoder to RIG's model, if that was made of the decoder's own by a mask or realign."""
     from bci_lfads.decoding.file import Decoder
     from bci_lfads.models.model import Model
-    from bci_lfads.pipeline import as_masked
+    from bci_lfads.parts import as_masked
     from bci_lfads.rig import load_rig
 
     check_output(output)

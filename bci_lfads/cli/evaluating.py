@@ -76,7 +76,7 @@ def evaluate(
     """Score a model on a recording, in floating point and in fixed point side by side."""
     from bci_lfads.evaluation import Fit, evaluate_model
     from bci_lfads.models.model import Model
-    from bci_lfads.pipeline import check_fit
+    from bci_lfads.parts import check_fit
     from bci_lfads.recordings import read
     from bci_lfads.rig import load_rig
     from bci_lfads.scoring import Asked

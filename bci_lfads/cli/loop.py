@@ -136,7 +136,7 @@ def run(
         with until_interrupted(seconds) as stop:
             if recorder is not None:
                 # Before the loop takes its first spike: only what is recorded can be verified.
-                pipeline.recorder = recorder
+                pipeline.account.recorder = recorder
                 recorder.wait_until_complete(timeout, stop.is_set)
             report = in_thread(
                 lambda: pipeline.run(

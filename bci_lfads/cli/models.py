@@ -184,7 +184,7 @@ def infer(
     from bci_lfads.engines import open_engine
     from bci_lfads.models.model import Model
     from bci_lfads.offline import infer_all, save_latents
-    from bci_lfads.pipeline import as_masked
+    from bci_lfads.parts import as_masked
     from bci_lfads.rig import load_rig
 
     check_output(output)
@@ -234,7 +234,7 @@ class _Windows(NamedTuple):
 def _counts(path: Path, model: Model, rig_file: Path | None) -> _Windows:
     """Read windows of counts from an array or a recording."""
     from bci_lfads.offline import cut, read_counts
-    from bci_lfads.pipeline import check_fit
+    from bci_lfads.parts import check_fit
     from bci_lfads.recordings import read
     from bci_lfads.rig import load_rig
 

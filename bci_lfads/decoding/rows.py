@@ -68,7 +68,7 @@ def rows_of(
     rig
         Its window, units and engine.
     model
-        The model, without the units that the rig masks (`bci_lfads.pipeline.as_masked`).
+        The model, without the units that the rig masks (`bci_lfads.parts.as_masked`).
     what
         ``factors``, or the spike ``counts`` of the same bins.
     on_progress

@@ -14,7 +14,7 @@ from bci_lfads.decoding.rows import Rows, behaviour_at, rows_of
 from bci_lfads.errors import DecoderError
 from bci_lfads.models.model import Model
 from bci_lfads.models.scores import r2
-from bci_lfads.pipeline import as_masked
+from bci_lfads.parts import as_masked
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import Rig, SlidingSettings
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bci_lfads.journal import Event
 from bci_lfads.models.model import Model
-from bci_lfads.pipeline import lookback, make_windows
+from bci_lfads.parts import lookback, make_windows
 from bci_lfads.rig import TrialSettings
 from bci_lfads.streams.markers import label
 from bci_lfads.verification.align import at_a_loss

@@ -14,7 +14,7 @@ from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import Engine, Latents
 from bci_lfads.errors import ModelError
 from bci_lfads.models.model import Model
-from bci_lfads.pipeline import as_masked
+from bci_lfads.parts import as_masked
 from bci_lfads.rig import Rig, TrialSettings
 from bci_lfads.verification.inputs import COLUMN, NEVER, RunInput
 from bci_lfads.verification.lookup import Expected, Published

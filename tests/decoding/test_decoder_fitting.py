@@ -19,7 +19,7 @@ from bci_lfads.errors import DecoderError
 from bci_lfads.models.masking import mask_units
 from bci_lfads.models.scores import r2
 from bci_lfads.offline import cut
-from bci_lfads.pipeline import as_masked
+from bci_lfads.parts import as_masked
 from bci_lfads.recordings import Markers, Series
 
 VELOCITY = {"behaviour": "velocity"}

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from models.float_models import random_weights
 
+from bci_lfads.account import RunReport
 from bci_lfads.models.model import Model
 from bci_lfads.models.spec import LfadsSpec
-from bci_lfads.pipeline import Pipeline, RunReport, open_pipeline
+from bci_lfads.pipeline import Pipeline, open_pipeline
 from bci_lfads.rig import Rig, parse_rig
 from bci_lfads.slots import Slot
 

@@ -67,7 +67,7 @@ def test_a_source_that_comes_back_with_other_units_is_refused_and_the_loop_goes_
     states = []
 
     def refused() -> bool:
-        states.append(loop.pipeline.condition())
+        states.append(loop.pipeline.oversight.condition())
         return states[-1].cause == "source_refused"
 
     loop.wait_for(refused)

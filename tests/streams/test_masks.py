@@ -14,7 +14,7 @@ from bci_lfads.engines import open_engine
 from bci_lfads.errors import RigError, StreamError
 from bci_lfads.models.masking import mask_units
 from bci_lfads.models.reference import infer_float
-from bci_lfads.pipeline import as_masked
+from bci_lfads.parts import as_masked
 from bci_lfads.rig import masked_units, parse_rig
 from bci_lfads.streams.decoders import DecoderCounters, make_decoder
 
