@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bci_lfads import _binning
+from bci_lfads.memory import held
 from bci_lfads.recordings.recording import BinnedCounts, Recording
 
 _RESOLVABLE = 2.0**44
@@ -167,8 +168,8 @@ class EventRing:
             raise ValueError(f"an event history of {capacity} events cannot hold any")
         self.n_units = n_units
         self._times = np.full(capacity, np.nan)
-        self._units = np.zeros(capacity, np.int32)
-        self._counts = np.zeros(capacity, np.int32)
+        self._units = held(capacity, np.int32)
+        self._counts = held(capacity, np.int32)
         self._stamps = np.full(2, -np.inf)
         self._written = 0
 

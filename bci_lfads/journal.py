@@ -13,6 +13,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.memory import held
+
 CHANNELS = ("event", "spikes", "spike_stamp", "markers", "marker_stamp", "a", "b")
 """Of a row: what was done; samples taken from the spike stream so far and the stamp of the newest,
 as it came; the same of markers; and what the event needs."""
@@ -46,8 +48,8 @@ class Journal:
     """
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
-        self._rows = np.zeros((capacity, len(CHANNELS)))
-        self._stamps = np.zeros(capacity)
+        self._rows = held((capacity, len(CHANNELS)))
+        self._stamps = held(capacity)
         self._written = self._read = 0
         self.lost = 0
         """Rows left out."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.memory import held
 from bci_lfads.windows import Window
 
 
@@ -65,7 +66,7 @@ class SlotQueue:
 
     def __init__(self, n_slots: int, n_bins: int, n_units: int) -> None:
         # One more than may wait, for the one that the getter works on.
-        self._free = deque(Slot(np.zeros((n_bins, n_units), np.uint8)) for _ in range(n_slots + 1))
+        self._free = deque(Slot(held((n_bins, n_units), np.uint8)) for _ in range(n_slots + 1))
         self._ready: deque[Slot] = deque()
         self._most = n_slots
         self._changed = threading.Condition()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.memory import held
+
 
 @dataclass(frozen=True)
 class Percentiles:
@@ -39,7 +41,7 @@ class LatencyWindow:
     """
 
     def __init__(self, capacity: int = 4096) -> None:
-        self._values = np.empty(capacity)
+        self._values = held(capacity)
         self.n = 0
         self._largest = -np.inf
 

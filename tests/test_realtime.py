@@ -3,10 +3,12 @@
 import gc
 import os
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from test_pipeline import Loop
 
+from bci_lfads.memory import held
 from bci_lfads.realtime import schedule, settle, try_schedule
 from bci_lfads.rig import RealtimeSettings
 
@@ -51,6 +53,15 @@ def test_the_collector_stays_on_and_forgets_what_is_there():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"cpus|priority"):
         RealtimeSettings(**wrong)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
+def test_memory_that_is_held_is_there_before_it_is_written_to():
+    pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])  # noqa: E731
+    before = pages()
+    array = held((8, 1_000_000))
+    assert (pages() - before) * os.sysconf("SC_PAGE_SIZE") > 0.9 * array.nbytes
+    assert not array.any()
 
 
 class Mute:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 HUNG = 3
 """Exit status of `run` where it was asked to stop and the engine did not come back."""
+_LAST_WORD = 0.5
+"""Seconds for LSL's own threads to send the last message on Status before the process ends."""
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _RigFile = Annotated[Path, typer.Argument(help="Rig file (.toml).", metavar="RIG")]
 
@@ -176,6 +179,7 @@ def run(
 def _give_up() -> None:
     """End the process of a loop whose engine hangs, which nothing else can."""
     _log.critical("the engine does not come back; this process ends")
+    time.sleep(_LAST_WORD)
     for handler in logging.getLogger().handlers:
         handler.flush()
     os._exit(HUNG)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci_lfads.headers import Header
+from bci_lfads.memory import held
 from bci_lfads.streams.chunks import NO_SPIKES, SpikeChunk
 from bci_lfads.streams.connection import Connection
 from bci_lfads.streams.decoders import Decoder, DecoderCounters, SourceBins, make_decoder
@@ -73,7 +74,7 @@ class SpikeInlet:
                 counters=self.counters,
             )  # fmt: skip
             kind = self._decoder.dtype
-            self._buffer = None if kind is None else np.empty((_MOST, header.n_channels), kind)
+            self._buffer = None if kind is None else held((_MOST, header.n_channels), kind)
 
         self.connection = Connection("spikes", query, accept, max_rate=max_rate, hosts=hosts)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bci_lfads import _binning
 from bci_lfads.binning import BinGrid
+from bci_lfads.memory import held
 from bci_lfads.windows.base import Window, Windows
 
 _WAITING = 1 << 16
@@ -63,7 +64,7 @@ class SlidingWindows(Windows):
         self._max_backlog = max_backlog
         self._ahead = max(hop, math.ceil(horizon / bin_width))
         self._n_rows = n_bins + hop + self._ahead
-        self._rows = np.zeros((2 * self._n_rows, n_units), np.uint8)
+        self._rows = held((2 * self._n_rows, n_units), np.uint8)
         self._newest = np.full(2 * self._n_rows, -np.inf)
         self._stamps = np.full(2, -np.inf)
         self._buffers: list[_Buffer] = [

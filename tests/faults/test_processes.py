@@ -91,7 +91,7 @@ def test_a_process_whose_engine_hangs_can_be_stopped(rig, unique):
         _, said = process.communicate(timeout=30.0)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert process.returncode == 3
     assert "does not come back" in said
     source.close()
