@@ -73,7 +73,9 @@ class Mute:
 
 def test_a_loop_that_has_warmed_up_keeps_no_memory_and_takes_little():
     """Python's own small objects come and go; nothing stays, and no array is made."""
-    with Loop({"mode": "sliding"}, loop={"status_interval": 60.0}) as loop:
+    # What the watchdog remembers, for so many seconds, has come to its full size by the beginning.
+    slow, brief = {"status_interval": 60.0}, {"memory": 0.05}
+    with Loop({"mode": "sliding"}, loop=slow, supervision=brief) as loop:
         loop.pipeline._outlets = Mute()
         windows = lambda: loop.pipeline.account.counters.windows  # noqa: E731
         for k in range(100):
