@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from bci_lfads.rig import Rig, SlidingSettings, load_rig
 from bci_lfads.streams.connection import Connection
 
 Verdict = Literal["ok", "note", "fail"]
+_BAD_PYSIDE = ("6.12.0",)  # which the extra `gui` leaves out, too
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,17 @@ def _qt() -> Finding:
             f"{', '.join(missing)} not installed; needed only for a window: "
             "pip install 'bci-lfads[gui]'",
         )
-    return Finding("Qt", "ok", "qtpy, pyqtgraph and PySide6 are installed")
+    versions = {name: version(name) for name in ("PySide6-Essentials", "pyqtgraph", "qtpy")}
+    found = ", ".join(f"{name} {number}" for name, number in versions.items())
+    if versions["PySide6-Essentials"] in _BAD_PYSIDE:
+        return Finding(
+            "Qt",
+            "note",
+            f"{found}: this PySide6 loses a reference to None with each call, by which Python 3.10 "
+            "and 3.11 end after minutes, and a window with them; install another: "
+            f"pip install 'PySide6-Essentials!={versions['PySide6-Essentials']}'",
+        )
+    return Finding("Qt", "ok", found)
 
 
 def _rig(rig_file: Path, timeout: float) -> Iterator[Finding]:

@@ -217,13 +217,20 @@ def gui(
         Path | None, typer.Option(help="Save a picture of the window (.png) and end.")
     ] = None,
     after: Annotated[float, typer.Option(help="Seconds before the picture is taken.")] = 10.0,
+    opengl: Annotated[
+        str,
+        typer.Option(help="Draw 3-D by OpenGL: auto (where a graphics card does it), on, off."),
+    ] = "auto",
 ) -> None:
     """Open the live window: watch a rig, and start and stop its loop, replay and recorder."""
     _require_window()
     check_output(screenshot)
     from bci_lfads_gui.app import show_window
 
-    raise typer.Exit(show_window(rig, theme=theme, size=size, screenshot=screenshot, after=after))
+    code = show_window(
+        rig, theme=theme, size=size, screenshot=screenshot, after=after, opengl=opengl
+    )
+    raise typer.Exit(code)
 
 
 def _counted(counters: dict[str, int]) -> str:

@@ -13,6 +13,7 @@ from qtpy.QtCore import QSettings, QTimer
 from qtpy.QtWidgets import QApplication
 
 from bci_lfads.errors import BciLfadsError
+from bci_lfads_gui.opengl import OpenGL
 from bci_lfads_gui.palette import THEMES
 from bci_lfads_gui.window import Window
 
@@ -26,6 +27,7 @@ def show_window(
     size: str | None = None,
     screenshot: Path | None = None,
     after: float = 10.0,
+    opengl: str = "auto",
 ) -> int:
     """Show the window until it is closed; return the exit code.
 
@@ -39,6 +41,9 @@ def show_window(
         Like ``1280x720``; default: as last.
     screenshot
         Save a picture of the window there, `after` seconds later, and end. Nothing is remembered.
+    opengl
+        Whether OpenGL draws three dimensions: ``auto`` where there is a graphics card, ``on``,
+        ``off``.
 
     Raises
     ------
@@ -60,12 +65,13 @@ def show_window(
     app.setApplicationName("bci-lfads")
     app.setStyle("Fusion")
     prepare_plots()
-    window = Window(_no_settings() if screenshot else QSettings("bci-lfads", "window"))
+    settings = _no_settings() if screenshot else QSettings("bci-lfads", "window")
+    window = Window(settings, opengl=OpenGL(opengl))
     if theme is not None:
         window.set_theme(THEMES[theme])
     if size is not None:
         window.resize(int(match[1]), int(match[2]))
-        window.arrange()
+        window.arrangement.reset()
     window.show()
     if rig is not None:
         window.open(rig)

@@ -65,9 +65,9 @@ def window(qtbot, tmp_path) -> Iterator[Callable[..., object]]:
     def make(settings: Path | None = None) -> Window:
         file = settings or tmp_path / f"window{len(opened)}.ini"
         new = Window(QSettings(str(file), QSettings.Format.IniFormat), Recorder(tmp_path / "notes"))
-        new.ask = lambda *_: True
-        new.ask_about_recording = lambda: "stop"
-        new.inform = lambda *_: None
+        new.questions.sure = lambda *_: True
+        new.questions.about_recording = lambda: "stop"
+        new.questions.inform = lambda *_: None
         opened.append(new)
         new.show()
         return new
@@ -75,6 +75,6 @@ def window(qtbot, tmp_path) -> Iterator[Callable[..., object]]:
     yield make
     for one in opened:
         one.close()
-        if one.loop is not None:
-            one.loop.end()
+        if one.loop.process is not None:
+            one.loop.process.end()
         one.deleteLater()

@@ -32,13 +32,13 @@ settings = QSettings(str(folder / "w.ini"), QSettings.Format.IniFormat)
 window = Window(settings, Recorder(folder))
 window.show()
 window.open_rig_file(rig)
-window.open_recording(recording)
-window.start_loop()
-window.play()
+window.replay.open(recording)
+window.loop.start()
+window.replay.play()
 
 def tell():
     if window.banner.shown.word == "running":
-        print(json.dumps([window.loop.pid, window.player.pid]), flush=True)
+        print(json.dumps([window.loop.process.pid, window.replay.player.pid]), flush=True)
         timer.stop()
 
 timer = QTimer()
@@ -73,7 +73,7 @@ def test_killing_the_window_leaves_the_loop_and_no_orphan(files, tmp_path, qtbot
         assert alive(loop)
         # Another window attaches by name alone, and stops the loop that it did not start.
         shown = window()
-        shown.ask_for_rig = lambda running: files.name
+        shown.questions.rig = lambda running: files.name
         shown.controls.attach.click()
         qtbot.waitUntil(lambda: shown.banner.shown.word in ("running", "waiting"), timeout=20_000)
         qtbot.waitUntil(lambda: shown.store.about is not None, timeout=10_000)
@@ -97,10 +97,10 @@ def test_killing_the_window_leaves_the_loop_and_no_orphan(files, tmp_path, qtbot
 def test_closing_the_window_leaves_the_loop(files, qtbot, window):
     shown = window()
     shown.open_rig_file(files.rig)
-    shown.open_recording(files.recording)
-    shown.start_loop()
-    shown.play()
-    loop, player = shown.loop, shown.player
+    shown.replay.open(files.recording)
+    shown.loop.start()
+    shown.replay.play()
+    loop, player = shown.loop.process, shown.replay.player
     qtbot.waitUntil(lambda: shown.store.status_open, timeout=20_000)
     shown.close()
     assert not player.running

@@ -4,7 +4,9 @@ import csv
 
 import pylsl
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 
 from bci_lfads_gui.model.health import Level
 from bci_lfads_gui.palette import THEMES
@@ -26,6 +28,29 @@ def press(qtbot, window, key, modifier=Qt.KeyboardModifier.NoModifier):
     qtbot.keyClick(window, key, modifier)
 
 
+def drag(qtbot, slider, share):
+    """Drag a slider's handle to a share of its range, as a hand would."""
+    from qtpy.QtWidgets import QStyle, QStyleOptionSlider
+
+    option = QStyleOptionSlider()
+    slider.initStyleOption(option)
+    style = slider.style()
+    handle = style.subControlRect(
+        QStyle.ComplexControl.CC_Slider, option, QStyle.SubControl.SC_SliderHandle, slider
+    )
+    room = slider.width() - handle.width()
+    there = QPoint(round(share * room) + handle.width() // 2, handle.center().y())
+    left = Qt.MouseButton.LeftButton
+    qtbot.mousePress(slider, left, pos=handle.center())
+    assert slider.isSliderDown()
+    move = QMouseEvent(
+        QEvent.Type.MouseMove, QPointF(there), slider.mapToGlobal(QPointF(there)), left, left,
+        Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    QApplication.sendEvent(slider, move)
+    qtbot.mouseRelease(slider, left, pos=there)
+
+
 def row_of(window, role):
     view = window.streams.view
     for y in range(view.rowCount()):
@@ -44,7 +69,7 @@ def test_without_a_rig_it_says_what_to_do(qtbot, window):
     assert "Ctrl+O" in shown.banner.reason.text()
     assert not shown.controls.start.isEnabled()
     assert not shown.controls.stop.isEnabled()
-    for do in (shown.start_loop, shown.stop_loop, shown.play, lambda: shown.annotate("x")):
+    for do in (shown.loop.start, shown.loop.stop, shown.replay.play, lambda: shown.annotate("x")):
         do()
         assert shown.statusBar().currentMessage().startswith("✖")
 
@@ -72,14 +97,14 @@ def test_a_rig_file_that_is_wrong_is_said(qtbot, window, tmp_path):
 def test_from_start_to_stop_with_every_control(qtbot, window, files, tmp_path):
     shown = window()
     answers = {"Rig file": files.rig, "Recording": files.recording}
-    shown.ask_for_file = lambda title, _: answers[title]
-    shown.ask_for_new_file = lambda *_: tmp_path / "session.xdf"
+    shown.questions.file = lambda title, _: answers[title]
+    shown.questions.new_file = lambda *_: tmp_path / "session.xdf"
     controls = shown.controls
     click(qtbot, controls.open_rig)
     click(qtbot, controls.open_recording)
     qtbot.waitUntil(lambda: controls.start.isEnabled() and controls.play.isEnabled())
     click(qtbot, controls.start)
-    loop = shown.loop
+    loop = shown.loop.process
     assert loop is not None
     controls.loop.setChecked(True)
     click(qtbot, controls.play)
@@ -100,18 +125,18 @@ def test_from_start_to_stop_with_every_control(qtbot, window, files, tmp_path):
     assert "p99" in shown.latency.numbers.text()
     # The replay's bar.
     click(qtbot, controls.play)
-    qtbot.waitUntil(lambda: shown.player.progress.get("paused"), timeout=5_000)
-    at = shown.player.progress["position"]
+    qtbot.waitUntil(lambda: shown.replay.player.progress.get("paused"), timeout=5_000)
+    at = shown.replay.player.progress["position"]
     click(qtbot, controls.step)
     qtbot.waitUntil(
-        lambda: shown.player.progress["position"] == pytest.approx(at + 1.0), timeout=5_000
+        lambda: shown.replay.player.progress["position"] == pytest.approx(at + 1.0), timeout=5_000
     )
     click(qtbot, controls.to_marker)
-    qtbot.waitUntil(lambda: shown.player.progress["position"] > at + 1.0, timeout=5_000)
-    controls.place.setValue(500)
-    controls.place.sliderReleased.emit()
+    qtbot.waitUntil(lambda: shown.replay.player.progress["position"] > at + 1.0, timeout=5_000)
+    drag(qtbot, controls.place, 0.5)
     qtbot.waitUntil(
-        lambda: shown.player.progress["position"] == pytest.approx(30.0, abs=0.5), timeout=5_000
+        lambda: shown.replay.player.progress["position"] == pytest.approx(30.0, abs=0.5),
+        timeout=5_000,
     )
     assert "/ 60.0 s" in controls.clock.text()
     # Record, annotate.
@@ -128,17 +153,19 @@ def test_from_start_to_stop_with_every_control(qtbot, window, files, tmp_path):
     controls.note.setText("another")
     click(qtbot, controls.send)
     assert heard.pull_sample(timeout=5)[0] == ["another"]
-    qtbot.waitUntil(lambda: "recording" in shown.recorder._process.log.read_text(), timeout=20_000)
+    qtbot.waitUntil(
+        lambda: "recording" in shown.record.recorder._process.log.read_text(), timeout=20_000
+    )
     click(qtbot, controls.record)
-    qtbot.waitUntil(lambda: not shown.recorder.running, timeout=30_000)
+    qtbot.waitUntil(lambda: not shown.record.recorder.running, timeout=30_000)
     assert (tmp_path / "session.xdf").stat().st_size > 0
     # The end.
     click(qtbot, controls.end)
-    qtbot.waitUntil(lambda: shown.player is None, timeout=10_000)
-    shown.ask = lambda *_: False
+    qtbot.waitUntil(lambda: shown.replay.player is None, timeout=10_000)
+    shown.questions.sure = lambda *_: False
     click(qtbot, controls.stop)
     assert loop.running
-    shown.ask = lambda *_: True
+    shown.questions.sure = lambda *_: True
     qtbot.waitUntil(controls.stop.isEnabled)
     click(qtbot, controls.stop)
     qtbot.waitUntil(lambda: not loop.running, timeout=15_000)
@@ -150,10 +177,10 @@ def test_from_start_to_stop_with_every_control(qtbot, window, files, tmp_path):
 def test_a_sliding_window_is_drawn(qtbot, window, files):
     shown = window()
     shown.open_rig_file(files.sliding)
-    shown.open_recording(files.recording)
-    shown.start_loop()
-    shown.play()
-    loop = shown.loop
+    shown.replay.open(files.recording)
+    shown.loop.start()
+    shown.replay.play()
+    loop = shown.loop.process
     qtbot.waitUntil(
         lambda: shown.store.factors is not None and shown.store.factors.rows.total > 350,
         timeout=40_000,
@@ -176,9 +203,9 @@ def test_engines_and_failures_are_passed_on(qtbot, window, files):
     qtbot.waitUntil(shown.controls.start.isEnabled)
     shown.controls.engine.setCurrentText("fpga")
     click(qtbot, shown.controls.start)
-    loop = shown.loop
+    loop = shown.loop.process
     assert loop.arguments[-2:] == ("--engine", "fpga")
-    qtbot.waitUntil(lambda: shown.loop is None, timeout=20_000)
+    qtbot.waitUntil(lambda: shown.loop.process is None, timeout=20_000)
     assert "exit code 1" in shown.statusBar().currentMessage()
 
 
@@ -191,15 +218,15 @@ def test_both_themes_and_every_panel_as_a_file(qtbot, window, tmp_path):
     for panel in shown.panels:
         for suffix in ("png", "svg", "csv"):
             path = tmp_path / f"{panel.name}.{suffix}"
-            shown.ask_for_new_file = lambda *_, path=path: path
+            shown.questions.new_file = lambda *_, path=path: path
             click(qtbot, panel.export_button)
             assert path.stat().st_size > 0, path
     with (tmp_path / "latency.csv").open() as file:
         assert next(csv.reader(file))[-1] == "latency"
-    shown.ask_for_new_file = lambda *_: tmp_path / "none" / "x.svg"
+    shown.questions.new_file = lambda *_: tmp_path / "none" / "x.svg"
     shown.save_panel(shown.raster)
     assert shown.statusBar().currentMessage().startswith("✖")
-    shown.ask_for_new_file = lambda *_: None
+    shown.questions.new_file = lambda *_: None
     shown.save_panel()
 
 
@@ -214,34 +241,44 @@ def test_panels_choices_and_shortcuts(qtbot, window):
     shown.streams.use.click()
     control = Qt.KeyboardModifier.ControlModifier
     for k, panel in enumerate(shown.panels):
+        before = shown.docks[panel.name].isVisible()
+        assert before == (panel is not shown.behaviour)  # which is shown once a decoder runs
         press(qtbot, shown, Qt.Key(Qt.Key.Key_1.value + k), control)
-        assert not shown.docks[panel.name].isVisible()
+        assert shown.docks[panel.name].isVisible() != before
     press(qtbot, shown, Qt.Key.Key_0, control)
     assert all(dock.isVisible() for dock in shown.docks.values())
     told = []
-    shown.inform = lambda *words: told.append(words)
+    shown.questions.inform = lambda *words: told.append(words)
     press(qtbot, shown, Qt.Key.Key_F1)
     assert "Ctrl+O" in told[0][1]
 
 
 def test_letters_that_are_typed_are_no_shortcuts(qtbot, window, files):
     shown = window()
-    shown.open_recording(files.recording)
+    shown.replay.open(files.recording)
     activate(qtbot, shown)
     shown.controls.note.setFocus()
     qtbot.keyClicks(shown.controls.note, "m . ")
     assert shown.controls.note.text() == "m . "
-    assert shown.player is None
+    assert shown.replay.player is None
 
 
 def test_the_state_space_turns(qtbot, window):
     space = window().space
     space.dimensions.setCurrentIndex(1)
-    before = space._azimuth
-    view = space.view.viewport()
-    qtbot.mousePress(view, Qt.MouseButton.LeftButton, pos=QPoint(50, 50))
-    space._turn(10.0, 5.0)
-    assert space._azimuth != before
+    flat = space.flat
+    flat.deep = True
+    before = flat.azimuth, flat.elevation
+    view = flat.viewport()
+    left = Qt.MouseButton.LeftButton
+    qtbot.mousePress(view, left, pos=QPoint(50, 50))
+    move = QMouseEvent(
+        QEvent.Type.MouseMove, QPointF(70, 60), view.mapToGlobal(QPointF(70, 60)), left, left,
+        Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    QApplication.sendEvent(view, move)
+    qtbot.mouseRelease(view, left, pos=QPoint(70, 60))
+    assert (flat.azimuth, flat.elevation) == (before[0] - 10.0, before[1] + 5.0)
 
 
 def test_layout_and_theme_are_remembered(qtbot, window, tmp_path):
@@ -259,7 +296,7 @@ def test_layout_and_theme_are_remembered(qtbot, window, tmp_path):
 def test_it_fits_the_screen(qtbot, window, size):
     shown = window()
     shown.resize(*size)
-    shown.arrange()
+    shown.arrangement.reset()
     qtbot.wait(50)
     assert shown.size().toTuple() == size
     assert all(panel.height() > 100 for panel in shown.panels)

@@ -38,6 +38,14 @@ class OnNetwork:
     n_channels: int
     rate: float
 
+    def properties(self) -> dict[str, str]:
+        """Return what LSL finds this very stream by, a new one in its place too."""
+        known = {
+            "name": self.name, "type": self.type, "hostname": self.hostname,
+            "source_id": self.source_id,
+        }  # fmt: skip
+        return {key: value for key, value in known.items() if value}
+
 
 @dataclass
 class Series:
@@ -46,6 +54,8 @@ class Series:
     labels: tuple[str, ...]
     trials: TrialStore | None = None
     rows: Ring | None = None
+    lag: float = 0.0
+    """Seconds by which what it tells follows its stamps."""
 
     @classmethod
     def of(cls, labels: tuple[str, ...], about: About) -> Series:
@@ -79,10 +89,10 @@ class Store:
     spikes: SpikeStore | None = None
     factors: Series | None = None
     rates: Series | None = None
-    behaviour: Series | None = None
-    """As a decoder publishes it."""
-    cursor: Series | None = None
-    """What was to be decoded, where that is published: `<rig> Cursor`."""
+    decoded: Series | None = None
+    """Behaviour that a decoder publishes."""
+    truth: Series | None = None
+    """Behaviour as it was, in rows, where a stream has it: `<rig> Cursor`, or another."""
     latency: Ring = field(default_factory=lambda: Ring(WINDOWS_KEPT, len(COLUMNS), np.float64))
     markers: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=MARKERS_KEPT))
     message: Message | None = None
@@ -121,7 +131,7 @@ class Store:
                 self.spikes = SpikeStore(about.unit_labels, span=span)
                 self._baseline = None
             if not same:
-                self.factors = self.rates = None
+                self.factors = self.rates = self.decoded = self.truth = None
 
     def take_message(self, message: Message, now: float) -> None:
         """Note a message on Status."""
@@ -131,7 +141,7 @@ class Store:
                 return
             number, label = message.trial.get("trial"), message.trial.get("label")
             if isinstance(number, int) and isinstance(label, str):
-                for series in (self.factors, self.rates):
+                for series in (self.factors, self.rates, self.decoded):
                     if series is not None and series.trials is not None:
                         series.trials.name(number, label)
 

@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QSizePolicy
 
 from bci_lfads.rig import TrialSettings
 from bci_lfads_gui.model.health import Level, Light
-from bci_lfads_gui.model.run_state import RunState, run_state
+from bci_lfads_gui.model.run_state import Message, RunState, run_state
+from bci_lfads_gui.model.shadow import shadow_light
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.palette import DARK, GLYPHS, Theme
 from bci_lfads_gui.panels.base import escape
@@ -49,6 +50,9 @@ class Banner(QFrame):
             "model does not know it, against the first minute that this window saw"
         )
         self.inputs.setToolTip("The worst of the rig's streams; see the panel Streams")
+        self.shadow = QLabel()
+        self.shadow.setTextFormat(Qt.TextFormat.RichText)
+        self.shadow.setToolTip("What a second engine, in the shadow of the first, makes of windows")
         grid = QGridLayout(self)
         grid.setContentsMargins(8, 4, 8, 4)
         grid.setHorizontalSpacing(14)
@@ -59,6 +63,8 @@ class Banner(QFrame):
         grid.addWidget(self.inputs, 0, 2)
         grid.addWidget(self.counts, 1, 2)
         grid.addWidget(self.drift, 0, 3)
+        grid.addWidget(self.shadow, 2, 1, 1, 3)
+        self.shadow.hide()
         self.heading = QLabel()
         self.heading.setTextFormat(Qt.TextFormat.RichText)
         self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -123,12 +129,12 @@ class Banner(QFrame):
             self.counts.setText("")
         self._streams(worst)
         self._drift()
+        light = shadow_light(message.content) if message is not None and connected else None
+        self.shadow.setVisible(light is not None)
+        if light is not None:
+            _put(self.shadow, self._lit(light), light.reason)
 
-    def _count(self, message: object) -> None:
-        from bci_lfads_gui.model.run_state import Message
-
-        if not isinstance(message, Message):
-            return
+    def _count(self, message: Message) -> None:
         numbers = (
             ("windows", message.count("windows"), False),
             ("missed", message.count("deadline_misses"), True),
@@ -147,10 +153,12 @@ class Banner(QFrame):
         if worst is None or worst.level == Level.OFF:
             self.inputs.setText("")
             return
-        colour = self.theme.lights[worst.level]
-        text = worst.reason or "streams well"
-        mark = GLYPHS[worst.level]
-        _put(self.inputs, f'<span style="color:{colour}">{mark} {escape(text)}</span>', text)
+        light = Light(worst.level, worst.reason or "streams well")
+        _put(self.inputs, self._lit(light), light.reason)
+
+    def _lit(self, light: Light) -> str:
+        colour = self.theme.lights[light.level]
+        return f'<span style="color:{colour}">{GLYPHS[light.level]} {escape(light.reason)}</span>'
 
     def _drift(self) -> None:
         drift = self.store.drift()
@@ -158,13 +166,8 @@ class Banner(QFrame):
             self.drift.setText("drift: learning the first minute" if self.store.rig else "")
             return
         level = Level.BAD if drift.alarm else Level.WARN if drift.changed else Level.OK
-        colour = self.theme.lights[level if drift.seconds else Level.OFF]
         words = ("drift: " if drift.seconds else "") + drift.in_words()
-        _put(
-            self.drift,
-            f'<span style="color:{colour}">{GLYPHS[level]} {escape(words)}</span>',
-            words,
-        )
+        _put(self.drift, self._lit(Light(level if drift.seconds else Level.OFF, words)), words)
 
 
 def _put(label: QLabel, text: str, tip: str) -> None:

@@ -1,207 +1,164 @@
-"""Decoded behaviour against the true one: a plane with the cursor, and a trace for each channel."""
+"""Decoded behaviour, over behaviour as it was where a stream has that."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyqtgraph as pg
-from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
-from bci_lfads_gui.model.ring import Ring
+from bci_lfads_gui.model.agreement import agreement
+from bci_lfads_gui.model.overlay import Stretch, cursor_of, stretches
 from bci_lfads_gui.model.store import Series, Store
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import style_plot
+from bci_lfads_gui.panels.base import TRIALS, Panel, choice, conditions, escape, legend
+from bci_lfads_gui.panels.behaviour_plots import BehaviourPlots
 
-_TRACES = 4
-_SPAN = 5.0  # seconds of the traces
-_TAIL = 1.5  # seconds of the plane's path
-_POINTS = 600
-_PLACE, _TARGET = ("x", "y"), ("target_x", "target_y")
-_Rows = tuple[NDArray[np.float64], NDArray[np.float32]]
+SPANS = ("2", "5", "10", "30", "60")
+VIEWS = ("plane, traces", "traces", "plane")
 
 
-class BehaviourView(pg.GraphicsLayoutWidget):
-    """What a decoder publishes, and what it should have, where that is published too.
+class BehaviourPanel(Panel):
+    """A trace for each channel that is decoded, and a plane.
 
-    The plane shows the cursor and its target where `<rig> Cursor` tells them, else the first two
-    channels of the behaviour.
+    The plane shows the cursor and its target where the true behaviour has channels ``x`` and
+    ``y``, else the first two channels that are decoded.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.plane = self.addPlot(row=0, col=0, rowspan=_TRACES)
-        self.plane.setAspectLocked(True)
-        self._paths = [pg.PlotCurveItem(connect="finite", antialias=True) for _ in range(2)]
-        self._heads = pg.ScatterPlotItem(size=11, pxMode=True)
-        self._target = pg.ScatterPlotItem(size=18, pxMode=True, symbol="s")
-        for item in (*self._paths, self._target, self._heads):
-            self.plane.addItem(item)
-        self._traces: list[Any] = []
-        self._curves: list[list[Any]] = []
-        self._labels: tuple[str, ...] = ()
-        self._theme: Theme | None = None
-        self._rows: list[list[float]] = []
-        self._extent = 1.0
+    title = "Decoded behaviour"
+    name = "behaviour"
+    every = 2
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        label, self.view_of = choice(
+            "", VIEWS, "Each channel against time; the cursor, or the first two channels as x, y"
+        )
+        self.bar.addWidget(self.view_of)
+        label, self.kept = choice("trials", TRIALS, "Trials over each other, older ones fainter", 1)
+        self.bar.addWidget(label)
+        self.bar.addWidget(self.kept)
+        label, self.span = choice(
+            "or last s", SPANS, "Seconds of a sliding window that are shown and compared", at=1
+        )
+        self.bar.addWidget(label)
+        self.bar.addWidget(self.span)
+        self.finish_bar()
+        self.view = BehaviourPlots()
+        self.body.addWidget(self.view, 1)
+        self.note = QLabel()
+        self.note.setTextFormat(Qt.TextFormat.RichText)
+        self.note.setWordWrap(True)
+        self.note.setToolTip(
+            "Over what is shown: Pearson's correlation r, and R², which is 1 where decoded and "
+            "true are equal and 0 where their mean would do as well"
+        )
+        self.body.addWidget(self.note)
         self._version: object = None
-        self.note = ""
+        self._known: dict[str, int] = {}
+        self._shown: list[Stretch] = []
+        self._labels: tuple[str, ...] = ()
+
+    def watch(self, store: Store) -> None:
+        """Show another store."""
+        super().watch(store)
+        self._version, self._known, self._shown, self._labels = None, {}, [], ()
+        self.view.forget()
+        self.note.clear()
 
     def set_theme(self, theme: Theme) -> None:
         """Take on other colours."""
-        self._theme, self._version = theme, None
-        self.setBackground(theme.window)
-        for plot in (self.plane, *self._traces):
-            plot.setMenuEnabled(False)
-            plot.hideButtons()
-            style_plot(plot, theme)
+        super().set_theme(theme)
+        self.view.set_theme(theme)
+        self._version = None
 
-    def forget(self) -> None:
-        """Take away what was drawn of another store."""
-        self._version, self._extent, self._rows = None, 1.0, []
-        for curve in (*self._paths, *(c for pair in self._curves for c in pair)):
-            curve.setData([], [])
-        self._heads.setData([])
-        self._target.setData([])
-
-    def show_store(self, store: Store) -> None:
+    def refresh(self) -> None:
         """Draw what is new."""
-        with store.lock:
-            decoded, cursor = store.behaviour, store.cursor
-            version = (
-                id(decoded), decoded.rows.total if decoded and decoded.rows else 0,
-                id(cursor), cursor.rows.total if cursor and cursor.rows else 0,
+        with self.store.lock:
+            decoded, truth = self.store.decoded, self.store.truth
+            choices = (
+                self.view_of.currentIndex(), self.span.currentText(), self.kept.currentText(),
             )  # fmt: skip
+            version = (_version(decoded), _version(truth), choices)
             if version == self._version:
                 return
             self._version = version
-            if decoded is None or decoded.rows is None or not len(decoded.rows):
-                self.note = f"no decoder runs: bci-lfads decode run DECODER {store.rig or 'RIG'}"
-                return
-            labels = tuple(c for c in decoded.labels if c not in ("trial", "bin"))
-            found = _newest(decoded.rows, _SPAN)
-            true = _newest(cursor.rows, _SPAN) if cursor and cursor.rows else None
-        self._arrange(labels)
-        self._draw_traces(decoded.labels, found, cursor, true)
-        if cursor is not None and true is not None and set(_PLACE) <= set(cursor.labels):
-            self._draw_cursor(cursor.labels, true)
-        else:
-            self._draw_plane(decoded.labels, found)
-        compared = [c for c in labels if cursor is not None and c in cursor.labels]
-        self.note = (
-            f"decoded (colour) against true (grey): {', '.join(compared)}"
-            if compared
-            else "decoded; the true behaviour is not published"
+            offset, facts = self.store.zero_offset(), self.store.streams.get("behaviour")
+            span, trials = float(self.span.currentText()), int(self.kept.currentText())
+            shown = (
+                []
+                if decoded is None
+                else stretches(decoded, truth, span=span, trials=trials, offset=offset)
+            )
+            cursor = cursor_of(truth)
+        if decoded is None or not shown:
+            rig = escape(self.store.rig or "RIG")
+            self.note.setText(
+                f"no decoder runs; <code>bci-lfads decode run DECODER {rig}</code> starts one"
+            )
+            return
+        self._shown, self._labels = shown, decoded.labels
+        in_trials = decoded.trials is not None
+        conditions([s.label for s in shown], self._known)
+        theme = self.theme
+        colours = [theme.condition(self._known.get(s.label, 0) if in_trials else 1) for s in shown]
+        can_plane = len(decoded.labels) > 1 or cursor is not None
+        view = VIEWS[self.view_of.currentIndex()]
+        self.view.arrange(
+            decoded.labels, trials if in_trials else 1, plane="plane" in view and can_plane,
+            traces="traces" in view or not can_plane,
+            below="seconds from time zero of the trial" if in_trials else "seconds before newest",
+        )  # fmt: skip
+        width = decoded.trials.bin_width if decoded.trials else 0.0
+        length = len(shown[-1].x) * width
+        self.view.draw(
+            shown, colours, cursor, (offset, offset + length) if in_trials else (-span, 0.0)
         )
+        away = facts.reason if facts is not None and facts.state != "open" else ""
+        self._say(decoded.lag, away)
 
     def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        """Return the decoded rows that are shown."""
-        return ("seconds_before_now", *self._labels), self._rows
+        """Return the rows that are shown: decoded, and true at the same times."""
+        header = ("trial", "label", "time_s", *self._labels, *(f"true {c}" for c in self._labels))
+        rows: list[Sequence[Any]] = []
+        for s in self._shown:
+            there = np.isfinite(s.times) & np.isfinite(s.decoded).any(axis=1)
+            values = np.column_stack([s.times, s.decoded, s.true])[there].tolist()
+            rows += [("" if s.number is None else s.number, s.label, *row) for row in values]
+        return header, rows
 
-    def _arrange(self, labels: tuple[str, ...]) -> None:
-        if labels == self._labels:
+    def _say(self, lag: float, away: str) -> None:
+        newest, theme = self._shown[-1], self.theme
+        if newest.number is None:
+            head = f'<span style="color:{theme.condition(1)}">━</span> decoded'
+        else:
+            head = f"newest: trial {newest.number} (bold) &nbsp; {legend(self._known, theme)}"
+        if lag:
+            head += f", {1e3 * lag:g} ms after its bins"
+        true = np.concatenate([s.true for s in self._shown])
+        if not np.isfinite(true).any():
+            why = f": {escape(away)}" if away else (
+                "; where a stream has it, choose that in Streams and ‘Use selected’"
+            )  # fmt: skip
+            self.note.setText(f"{head} · the true behaviour is not known{why}")
             return
-        self._labels = labels
-        for plot in self._traces:
-            self.removeItem(plot)
-        self._traces, self._curves = [], []
-        for k, label in enumerate(labels[:_TRACES]):
-            plot = self.addPlot(row=k, col=1)
-            plot.setLabel("left", label)
-            plot.getAxis("left").setWidth(48)
-            plot.setXRange(-_SPAN, 0.0, padding=0)
-            plot.getAxis("bottom").setStyle(showValues=k == min(len(labels), _TRACES) - 1)
-            curves = [pg.PlotCurveItem(connect="finite") for _ in range(2)]
-            for curve in curves:
-                plot.addItem(curve)
-            self._traces.append(plot)
-            self._curves.append(curves)
-        if self._theme is not None:
-            self.set_theme(self._theme)
-
-    def _draw_traces(
-        self, labels: tuple[str, ...], found: _Rows, cursor: Series | None, true: _Rows | None
-    ) -> None:
-        theme, now = self._theme, float(found[0][-1])
-        if theme is None:
-            return
-        columns = [labels.index(c) for c in self._labels]
-        self._rows = np.column_stack([found[0] - now, found[1][:, columns]]).tolist()
-        for k, (label, curves) in enumerate(zip(self._labels, self._curves, strict=False)):
-            of_decoded, of_true = curves
-            of_decoded.setPen(pg.mkPen(theme.condition(k), width=2))
-            of_decoded.setData(*_trace(found, columns[k], now))
-            of_true.setPen(pg.mkPen(theme.muted, width=1.5))
-            if cursor is not None and true is not None and label in cursor.labels:
-                of_true.setData(*_trace(true, cursor.labels.index(label), now))
-            else:
-                of_true.setData([], [])
-
-    def _draw_cursor(self, labels: tuple[str, ...], true: _Rows) -> None:
-        theme = self._theme
-        if theme is None:
-            return
-        times, rows = true
-        recent = times > times[-1] - _TAIL
-        at = rows[recent][:, [labels.index(c) for c in _PLACE]].astype(float)
-        if set(_TARGET) <= set(labels):  # at rest the cursor is put back, which is no movement
-            at[np.isnan(rows[recent][:, labels.index(_TARGET[0])])] = np.nan
-        self._path(0, at, theme.condition(0))
-        self._path(1, np.empty((0, 2)), theme.muted)
-        target = rows[-1, [labels.index(c) for c in _TARGET]] if _TARGET[0] in labels else None
-        shown = target is not None and bool(np.isfinite(target).all())
-        self._target.setData(
-            [{"pos": target, "pen": pg.mkPen(theme.condition(1), width=2), "brush": None}]
-            if shown
-            else []
+        decoded = np.concatenate([s.decoded for s in self._shown])
+        parts = []
+        for k, label in enumerate(self._labels):
+            r, r2 = agreement(decoded[:, k], true[:, k])
+            if math.isfinite(r):
+                parts.append(f"{escape(label)}: r <b>{r:.2f}</b>, R² <b>{r2:.2f}</b>")
+        figures = " · ".join(parts) or "too little of both yet"
+        self.note.setText(
+            f'{head} &nbsp;<span style="color:{theme.text}">─</span> true · {figures}'
         )
-        now = rows[-1, [labels.index(c) for c in _PLACE]]
-        self._heads.setData([{"pos": now, "brush": theme.condition(0), "pen": None}])
-        self._stretch(rows[:, [labels.index(c) for c in (*_PLACE, *_TARGET) if c in labels]])
-        self.plane.setLabel("bottom", _PLACE[0])
-        self.plane.setLabel("left", _PLACE[1])
-
-    def _draw_plane(self, labels: tuple[str, ...], found: _Rows) -> None:
-        theme = self._theme
-        if theme is None or len(self._labels) < 2:
-            return
-        times, rows = found
-        first = [labels.index(c) for c in self._labels[:2]]
-        at = rows[times > times[-1] - _TAIL][:, first]
-        self._path(0, at, theme.condition(0))
-        self._path(1, np.empty((0, 2)), theme.muted)
-        self._target.setData([])
-        self._heads.setData([{"pos": at[-1], "brush": theme.condition(0), "pen": None}])
-        self._stretch(rows[:, first])
-        self.plane.setLabel("bottom", self._labels[0])
-        self.plane.setLabel("left", self._labels[1])
-
-    def _path(self, which: int, at: NDArray[Any], colour: str) -> None:
-        self._paths[which].setPen(pg.mkPen(colour, width=2))
-        self._paths[which].setData(*np.asarray(at, float).T)
-
-    def _stretch(self, values: NDArray[np.float32]) -> None:
-        """Widen the plane to what was seen; it never shrinks, so that movement stays comparable."""
-        seen = np.abs(values[np.isfinite(values)])
-        if len(seen):
-            self._extent = max(self._extent, 1.15 * float(seen.max()))
-        self.plane.setXRange(-self._extent, self._extent, padding=0)
-        self.plane.setYRange(-self._extent, self._extent, padding=0)
 
 
-def _newest(rows: Ring, span: float) -> _Rows:
-    times, values = rows.newest(4096)
-    if len(times):
-        kept = (times > times[-1] - span) & (times <= times[-1])
-        times, values = times[kept], values[kept]
-    return times, values
-
-
-def _trace(rows: _Rows, column: int, now: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return seconds before now and values, with breaks where stamps have gaps."""
-    step = max(1, len(rows[0]) // _POINTS)
-    x, y = rows[0][::step] - now, rows[1][::step, column].astype(np.float64)
-    steps = np.diff(x)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    gaps = np.flatnonzero(steps > 2.5 * usual) + 1
-    return np.insert(x, gaps, np.nan), np.insert(y, gaps, np.nan)
+def _version(series: Series | None) -> object:
+    if series is None:
+        return None
+    trials = series.trials.version if series.trials is not None else 0
+    return id(series), trials, series.rows.total if series.rows is not None else 0

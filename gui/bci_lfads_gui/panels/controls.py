@@ -20,6 +20,8 @@ from bci_lfads_gui.annotations import LONGEST
 
 ENGINES = ("as in rig file", "native", "torch", "fpga")
 SPEEDS = ("×1", "×0.5", "×2", "×5", "×10", "max")
+_STOP = "Ask the loop to stop in good order; asks once (Shift+F5)"
+RECORDERS = ("here", "LabRecorder…")
 SLIDER = 1000
 
 
@@ -48,7 +50,7 @@ class Controls(QFrame):
         self.engine.addItems(list(ENGINES))
         self.engine.setToolTip("Engine for the next start")
         self.start = _button("▶ Start", "Start the loop of the rig file as a process (F5)")
-        self.stop = _button("■ Stop", "Ask the loop to stop in good order; asks once (Shift+F5)")
+        self.stop = _button("■ Stop", _STOP)
         self.note = QLineEdit()
         self.note.setPlaceholderText("Annotation, Enter sends it (Ctrl+L)")
         self.note.setMaxLength(LONGEST)
@@ -57,10 +59,16 @@ class Controls(QFrame):
         self.record = _button(
             "● Record…", "Record all streams to an XDF file, or end that (Ctrl+R)"
         )
+        self.recorder = QComboBox()
+        self.recorder.addItems(list(RECORDERS))
+        self.recorder.setToolTip(
+            "Who records: this program, to a file of this machine, or LabRecorder by its remote "
+            "control (choose it again to give another address)"
+        )
         self.record_state = _name("")
         for widget in (
             self.open_rig, self.rig_name, self.engine, self.start, self.stop, _line(), self.attach,
-            _line(), self.record, self.record_state, _line(), self.note, self.send,
+            _line(), self.record, self.recorder, self.record_state, _line(), self.note, self.send,
         ):  # fmt: skip
             first.addWidget(widget, 1 if widget is self.note else 0)
         self.open_recording = _button("Recording…", "Choose a recording to replay (Ctrl+P)")
@@ -88,6 +96,10 @@ class Controls(QFrame):
             second.addWidget(widget, 1 if widget is self.place else 0)
         self.send.clicked.connect(self._annotate)
         self.note.returnPressed.connect(self._annotate)
+
+    def show_stop(self, why_not: str) -> None:
+        """Show why the loop cannot be stopped from here, if so."""
+        self.stop.setToolTip(why_not or _STOP)
 
     def show_place(self, position: float | None, duration: float | None) -> None:
         """Show where the replay is, seconds; None for nowhere."""

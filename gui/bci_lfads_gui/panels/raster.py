@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from qtpy.QtCore import QRectF
+from qtpy.QtCore import QRectF, Qt
 from qtpy.QtWidgets import QLabel
 
 from bci_lfads_gui.model.store import Store
@@ -29,6 +29,7 @@ class RasterPanel(Panel):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         label, self.span = choice("last s", SPANS, "Seconds that the raster shows", at=2)
         self.bar.addWidget(label)
         self.bar.addWidget(self.span)

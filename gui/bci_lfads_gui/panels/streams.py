@@ -21,9 +21,11 @@ from bci_lfads_gui.model.store import OnNetwork, Store
 from bci_lfads_gui.palette import GLYPHS
 from bci_lfads_gui.panels.base import Panel
 
-_ROLES = ("spikes", "markers", "factors", "rates", "status", "latency", "behaviour")
+_ROLES = ("spikes", "markers", "factors", "rates", "status", "latency", "decoded", "behaviour")
 _COLUMNS = ("", "stream", "as", "Hz", "age s", "notes", "gap s", "clock ms", "from")
 _NOTES = _COLUMNS.index("notes")
+_SPARE = ("from", "clock ms", "gap s", "as", "age s")  # left out in turn where it is narrow
+_NOTES_LEAST = 15  # characters of notes that are to be seen
 _TIPS = (
     "● well, ▲ look at it, ✖ not well, ○ not there and not needed",
     "Name on the network",
@@ -76,8 +78,10 @@ class StreamsPanel(Panel):
         self.view.setWordWrap(False)
         header = self.view.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        # Notes take what is left and are cut short; the whole is in each row's tool tip.
+        header.setSectionResizeMode(_NOTES, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(16)
-        header.setStretchLastSection(True)
+        self.view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.view.itemDoubleClicked.connect(lambda _item: self._use())
         self.body.addWidget(self.view)
 
@@ -131,6 +135,11 @@ class StreamsPanel(Panel):
             colour = self.theme.lights[light.level]
             texts = [GLYPHS[light.level], *texts[1:]]
             self._shown.append([light.level.name.lower(), *texts[1:]])
+            whole = "\n".join(
+                f"{name or 'light'}: {text}"
+                for name, text in zip(_COLUMNS, self._shown[-1], strict=True)
+                if text
+            )
             for x, text in enumerate(texts):
                 item = self.view.item(y, x)
                 if item is None:
@@ -142,11 +151,30 @@ class StreamsPanel(Panel):
                     self.view.setItem(y, x, item)
                 if item.text() != text:
                     item.setText(text)
-                    item.setToolTip(text if x in (1, _NOTES) else "")
+                item.setToolTip(whole)
                 lit = x in (0, _NOTES) or (x == 1 and light.level == Level.BAD)
                 muted = light.level == Level.OFF
                 tone = colour if lit else self.theme.muted if muted else self.theme.text
                 item.setForeground(QBrush(QColor(tone)))
+
+        self._leave_out()
+
+    def _leave_out(self) -> None:
+        """Leave out columns, the least telling first, until the notes can be read."""
+        view = self.view
+        room = view.viewport().width() - _NOTES_LEAST * view.fontMetrics().averageCharWidth()
+        header = view.horizontalHeader()
+        widths = [
+            max(view.sizeHintForColumn(k), header.sectionSizeHint(k)) + 1
+            for k in range(len(_COLUMNS))
+        ]
+        needed = sum(widths) - widths[_NOTES]
+        for name in _SPARE:
+            column = _COLUMNS.index(name)
+            hidden = needed > room
+            needed -= widths[column] if hidden else 0
+            if view.isColumnHidden(column) != hidden:
+                view.setColumnHidden(column, hidden)
 
     def _use(self) -> None:
         row = self.view.currentRow() - (self.view.rowCount() - len(self._others))

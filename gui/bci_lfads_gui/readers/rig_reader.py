@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from bci_lfads.about import About, read_about
 from bci_lfads.errors import StreamError
 from bci_lfads.headers import Header
-from bci_lfads_gui.model.ring import Ring
 from bci_lfads_gui.model.run_state import parse
-from bci_lfads_gui.model.store import Series, Store
+from bci_lfads_gui.model.store import OnNetwork, Series, Store
+from bci_lfads_gui.readers.behaviour import ROLES, BehaviourReader
 from bci_lfads_gui.readers.taps import Accountant, MarkerTap, SampleTap, SpikeTap, Tap
 
 log = logging.getLogger(__name__)
@@ -26,9 +25,6 @@ log = logging.getLogger(__name__)
 _PAUSE = 0.01  # seconds between two looks at all streams
 _ACCOUNT = 0.25  # seconds between two accounts of how they do
 _AHEAD = 1.0  # seconds that a spike's stamp may be in the future
-_BEHAVIOUR = {"behaviour": "DecodedBehaviour", "cursor": "Cursor"}
-"""Streams that a decoder, and who knows the true behaviour, may publish; by their place in the
-store."""
 _BACK = 2.0  # seconds that stamps of a source's own clock may step back
 
 
@@ -56,6 +52,7 @@ class RigReader:
         self._accountant = Accountant()
         self._said: About | None = None
         self._taps: dict[str, Tap] = {}
+        self._behaviour = BehaviourReader(store, self._taps)
         self._thread = threading.Thread(target=self._body, name=f"reader of {store.rig}")
         if expected is not None:
             store.begin_run(expected)
@@ -70,6 +67,10 @@ class RigReader:
         if self._thread.is_alive():
             self._thread.join()
 
+    def compare_with(self, stream: OnNetwork) -> None:
+        """Compare what is decoded with this stream."""
+        self._behaviour.compare_with(stream)
+
     def _body(self) -> None:
         try:
             self._open()
@@ -83,6 +84,7 @@ class RigReader:
                         self._store.spikes.advance(now)
                 if now >= next_account:
                     next_account = now + _ACCOUNT
+                    self._behaviour.look()
                     self._account(now)
                 if self._said is not None:
                     about, self._said = self._said, None
@@ -108,11 +110,6 @@ class RigReader:
             "latency", {"name": f"{rig} Latency"}, self._accept_latency, self._take_latency,
             required=True,
         )  # fmt: skip
-        for role, stream in _BEHAVIOUR.items():
-            self._taps[role] = SampleTap(
-                role, {"name": f"{rig} {stream}"}, partial(self._accept_behaviour, role),
-                partial(self._take_behaviour, role), required=False, max_rate=20_000.0,
-            )  # fmt: skip
         if self._store.about is not None:
             self._open_inputs(self._store.about)
 
@@ -139,6 +136,7 @@ class RigReader:
                 lambda *chunk: self._take_series("rates", *chunk),
                 required=False, max_rate=20_000.0,
             )  # fmt: skip
+        self._behaviour.open()
 
     def _follow(self, about: About) -> None:
         """Take over what the loop says of itself, where it is not what was known."""
@@ -180,11 +178,6 @@ class RigReader:
             series: Series | None = getattr(self._store, which)
             if series is None or series.labels != labels:
                 setattr(self._store, which, Series.of(labels, about))
-
-    def _accept_behaviour(self, role: str, header: Header) -> None:
-        labels = header.labels or tuple(f"channel {k}" for k in range(header.n_channels))
-        with self._store.lock:
-            setattr(self._store, role, Series(labels, rows=Ring(6000, len(labels))))
 
     # Samples
 
@@ -232,14 +225,6 @@ class RigReader:
             elif series.rows is not None:
                 series.rows.extend(stamps, samples)
 
-    def _take_behaviour(
-        self, role: str, samples: Any, stamps: NDArray[np.float64], _now: float
-    ) -> None:
-        with self._store.lock:
-            series: Series | None = getattr(self._store, role)
-            if series is not None and series.rows is not None:
-                series.rows.extend(stamps, samples)
-
     # How they do
 
     def _account(self, now: float) -> None:
@@ -251,7 +236,7 @@ class RigReader:
         facts = {
             role: self._accountant.facts(tap, of_spikes if role == "spikes" else {}, now)
             for role, tap in self._taps.items()
-            if tap.required or tap.connection.state == "open" or role not in _BEHAVIOUR
+            if tap.required or tap.connection.state == "open" or role not in ROLES
         }
         spikes = self._taps.get("spikes")
         with self._store.lock:

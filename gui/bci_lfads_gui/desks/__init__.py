@@ -1,0 +1,1 @@
+"""What the controls do: one desk each for the loop, the replay and recordings minds its process."""

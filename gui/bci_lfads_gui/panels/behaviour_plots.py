@@ -1,0 +1,200 @@
+"""The plots of decoded behaviour: a plane, and a trace for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+
+from bci_lfads_gui.model.overlay import PLACE, Cursor, Stretch
+from bci_lfads_gui.palette import Theme
+from bci_lfads_gui.panels.base import style_plot
+
+MOST = 4  # channels below each other
+_POINTS = 1500  # of a trace
+_Floats = NDArray[np.float64]
+
+
+class BehaviourPlots(pg.GraphicsLayoutWidget):
+    """Draws stretches of behaviour, decoded over true, and a cursor with its target."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plane: Any = None
+        self.traces: list[Any] = []
+        self.of_traces: list[list[tuple[Any, Any]]] = []
+        """Of each channel: curves of true and decoded values, the newest stretch first."""
+        self.of_plane: list[tuple[Any, Any]] = []
+        self.head: Any = None
+        self.target: Any = None
+        self._labels: tuple[str, ...] = ()
+        self._layout: tuple[object, ...] = ()
+        self._theme: Theme | None = None
+        self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
+
+    def forget(self) -> None:
+        """Take away all plots."""
+        self.clear()
+        self._layout, self.plane, self.traces, self.of_traces, self.of_plane = (), None, [], [], []
+
+    def set_theme(self, theme: Theme) -> None:
+        """Take on other colours."""
+        self._theme = theme
+        self.setBackground(theme.window)
+        for plot in self._plots():
+            style_plot(plot, theme)
+
+    def arrange(
+        self, labels: tuple[str, ...], curves: int, *, plane: bool, traces: bool, below: str
+    ) -> None:
+        """Make the plots, where those that there are differ.
+
+        Parameters
+        ----------
+        labels
+            Of the decoded channels.
+        curves
+            Stretches that may be drawn.
+        plane, traces
+            What is shown.
+        below
+            What the time axis counts.
+        """
+        wanted = (labels, curves, plane, traces, below)
+        if wanted == self._layout:
+            return
+        self.forget()
+        self._layout, self._labels = wanted, labels
+        self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
+        shown = labels[:MOST] if traces else ()
+        if plane:
+            self.plane = self.addPlot(row=0, col=0, rowspan=max(1, len(shown)))
+            self.plane.setAspectLocked(True)
+            self.of_plane = _curves(self.plane, curves)
+            self.target = pg.ScatterPlotItem(size=18, pxMode=True, symbol="s")
+            self.head = pg.ScatterPlotItem(size=11, pxMode=True)
+            for item in (self.target, self.head):
+                self.plane.addItem(item)
+        for k, label in enumerate(shown):
+            plot = self.addPlot(row=k, col=1)
+            plot.setLabel("left", label)
+            plot.getAxis("left").setWidth(48)
+            if self.traces:
+                plot.setXLink(self.traces[0])
+            last = k + 1 == len(shown)
+            plot.getAxis("bottom").setStyle(showValues=last)
+            if last:
+                plot.setLabel("bottom", below)
+            self.traces.append(plot)
+            self.of_traces.append(_curves(plot, curves))
+        for plot in self._plots():
+            plot.setMenuEnabled(False)
+            plot.hideButtons()
+            if self._theme is not None:
+                style_plot(plot, self._theme)
+
+    def draw(
+        self, shown: Sequence[Stretch], colours: Sequence[str], cursor: Cursor | None,
+        span: tuple[float, float],
+    ) -> None:  # fmt: skip
+        """Draw stretches, oldest first, each in its colour; `span` is that of the time axis."""
+        theme = self._theme
+        if theme is None:
+            return
+        pens = [_pens(s.strength, colour, theme) for s, colour in zip(shown, colours, strict=True)]
+        for k, pairs in enumerate(self.of_traces):
+            lines = [(s.x, s.true[:, k], s.decoded[:, k]) for s in shown]
+            for of_x, pen, pair in _newest_first(lines, pens, pairs):
+                x, true, decoded = of_x
+                step = max(1, len(x) // _POINTS)
+                for curve, values, way in zip(pair, (true, decoded), pen, strict=True):
+                    curve.setPen(way)
+                    curve.setData(x[::step], values[::step])
+        if self.traces:
+            self.traces[0].setXRange(*span, padding=0)
+        if self.plane is not None:
+            self._draw_plane(shown, pens, colours, cursor)
+
+    def _draw_plane(
+        self, shown: Sequence[Stretch], pens: Sequence[Any], colours: Sequence[str],
+        cursor: Cursor | None,
+    ) -> None:  # fmt: skip
+        theme = self._theme
+        if theme is None:
+            return
+        placed = set(PLACE) <= set(self._labels)
+        names = PLACE if placed or cursor is not None else self._labels[:2]
+        seen: list[_Floats] = []
+        if not placed and cursor is not None:  # a decoded velocity is no place
+            shown, pens = [], []
+        columns = [self._labels.index(c) for c in names] if shown else []
+        lines = [(s.true[:, columns], s.decoded[:, columns]) for s in shown]
+        for line, pen, pair in _newest_first(lines, pens, self.of_plane):
+            for curve, at, way in zip(pair, line, pen, strict=True):
+                curve.setPen(way)
+                curve.setData(at[:, 0], at[:, 1])
+                seen.append(at)
+        head, target, colour = None, None, colours[-1] if colours else theme.text
+        if cursor is not None:
+            head, colour = cursor.at, theme.text
+            target = cursor.target if np.isfinite(cursor.target).all() else None
+            if not placed and self.of_plane:
+                self.of_plane[0][0].setPen(pg.mkPen(theme.text, width=2))
+                self.of_plane[0][0].setData(cursor.path[:, 0], cursor.path[:, 1])
+            seen += [cursor.path, cursor.at[None], cursor.target[None]]
+        elif lines:
+            of_newest = lines[-1][1]
+            there = np.flatnonzero(np.isfinite(of_newest).all(axis=1))
+            head = of_newest[there[-1]] if len(there) else None
+        self.head.setData([] if head is None else [{"pos": head, "brush": colour, "pen": None}])
+        pen = pg.mkPen(theme.condition(2), width=2)
+        self.target.setData([] if target is None else [{"pos": target, "pen": pen, "brush": None}])
+        self.plane.setLabel("bottom", names[0])
+        self.plane.setLabel("left", names[1])
+        self._widen(seen)
+
+    def _widen(self, seen: Sequence[_Floats]) -> None:
+        """Widen the plane to what was seen; it never shrinks, so that movement is comparable."""
+        points = np.concatenate([np.empty((0, 2)), *seen])
+        points = points[np.isfinite(points).all(axis=1)]
+        if not len(points):
+            return
+        self._low = np.minimum(self._low, points.min(axis=0))
+        self._high = np.maximum(self._high, points.max(axis=0))
+        self.plane.setXRange(self._low[0], self._high[0], padding=0.08)
+        self.plane.setYRange(self._low[1], self._high[1], padding=0.08)
+
+    def _plots(self) -> list[Any]:
+        return [*self.traces, *([] if self.plane is None else [self.plane])]
+
+
+def _curves(plot: Any, n: int) -> list[tuple[Any, Any]]:
+    pairs = [
+        (pg.PlotCurveItem(connect="finite"), pg.PlotCurveItem(connect="finite")) for _ in range(n)
+    ]
+    for pair in reversed(pairs):  # the newest above the others
+        for curve in pair:
+            plot.addItem(curve)
+    return pairs
+
+
+def _pens(strength: float, colour: str, theme: Theme) -> tuple[Any, Any]:
+    pens = []
+    for name, width in ((theme.text, 1.2), (colour, 2.0)):
+        shown = pg.mkColor(name)
+        shown.setAlphaF(strength)
+        pens.append(pg.mkPen(shown, width=width if strength == 1.0 else 1.0))
+    return pens[0], pens[1]
+
+
+def _newest_first(
+    lines: Sequence[Any], pens: Sequence[Any], pairs: Sequence[tuple[Any, Any]]
+) -> list[tuple[Any, Any, tuple[Any, Any]]]:
+    """Return what goes into which curves; curves that are left over are emptied."""
+    for pair in pairs[len(lines) :]:
+        for curve in pair:
+            curve.setData([], [])
+    return list(zip(reversed(lines), reversed(pens), pairs, strict=False))
