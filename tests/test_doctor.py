@@ -249,3 +249,14 @@ def test_a_model_that_is_missing_or_none(rig, model_file):
         assert looked_at["model"][0] == "fail"
         assert says in looked_at["model"][1]
         assert "spikes" not in looked_at
+
+
+def test_a_pyside_that_ends_the_window_is_noted(monkeypatch):
+    from bci_lfads import doctor
+
+    pytest.importorskip("PySide6")
+    assert found()["Qt"][0] == "ok"
+    monkeypatch.setattr(doctor, "version", lambda _: "6.12.0")
+    verdict, text = found()["Qt"]
+    assert verdict == "note"
+    assert "PySide6-Essentials!=6.12.0" in text
