@@ -105,7 +105,10 @@ class Banner(QFrame):
             "font-size:17pt;font-weight:600;padding:4px 10px;"
         )
         reason = state.reason or problem
-        _put(self.reason, f"<b>{escape(reason)}</b>" if reason else "<b>all well</b>", reason)
+        if not reason:
+            warned = worst is not None and worst.level > Level.OK
+            reason = "the loop runs, but look at its streams" if warned else "all well"
+        _put(self.reason, f"<b>{escape(reason)}</b>", reason)
         if about is None:
             self.facts.setText(escape(problem) if store.rig else "")
         else:

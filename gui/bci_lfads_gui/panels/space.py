@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy
 
 from bci_lfads_gui.model.projection import Frame, fit
 from bci_lfads_gui.model.store import Store
@@ -66,6 +66,8 @@ class SpacePanel(Panel):
         self.deep: Any = None  # the OpenGL view, once it was asked for
         self.body.addWidget(self.flat, 1)
         self.note = QLabel()
+        # A long reason must not make the panel wider.
+        self.note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.body.addWidget(self.note)
         self._frame: Frame | None = None
         self._version: object = None
@@ -200,9 +202,9 @@ class SpacePanel(Panel):
         names = [frame.axes()[box] for box in boxes]
         view.draw(paths, names, frame.low[list(boxes)], frame.high[list(boxes)])
         frozen = "axes frozen until ‘Fit axes’; ● newest bin"
-        by = f"drawn without OpenGL: {why_not}" if why_not else "OpenGL"
+        by = f"without OpenGL: {why_not}" if why_not else "OpenGL"
         self.note.setText(f"{frozen}; drag turns · {by}" if three else frozen)
-        self.note.setToolTip(self._opengl.renderer)
+        self.note.setToolTip(f"{self.note.text()}\n{self._opengl.renderer}".strip())
 
     def _make_deep(self) -> None:
         # Imported late: PyOpenGL need not be installed.

@@ -14,6 +14,7 @@ from bci_lfads_gui.palette import Theme
 from bci_lfads_gui.panels.paths import AZIMUTH, BOX, ELEVATION, NAMES_AT, Path, unit_cube
 
 _SMOOTH = "translucent"
+_FAR = 2.5  # from which the box fills a square
 
 
 class DeepView(gl.GLViewWidget):
@@ -22,7 +23,7 @@ class DeepView(gl.GLViewWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setCameraParams(fov=40)
-        self.setCameraPosition(distance=2.5, elevation=ELEVATION, azimuth=AZIMUTH)
+        self.setCameraPosition(distance=_FAR, elevation=ELEVATION, azimuth=AZIMUTH)
         self._curves: list[Any] = []
         self._heads = gl.GLScatterPlotItem(pos=np.zeros((0, 3)), size=9, glOptions=_SMOOTH)
         self._box = gl.GLLinePlotItem(pos=BOX, mode="lines", antialias=True, glOptions=_SMOOTH)
@@ -36,6 +37,11 @@ class DeepView(gl.GLViewWidget):
         self._box.setData(color=pg.mkColor(theme.line).getRgbF())
         for name in self._names:
             name.setData(color=pg.mkColor(theme.muted))
+
+    def resizeEvent(self, event: Any) -> None:
+        """Keep the whole box in sight: the angle of view is that of the width."""
+        super().resizeEvent(event)
+        self.setCameraPosition(distance=_FAR * max(1.0, self.width() / max(1, self.height())))
 
     def clear_paths(self) -> None:
         """Draw nothing."""
