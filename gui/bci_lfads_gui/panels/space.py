@@ -203,7 +203,7 @@ class SpacePanel(Panel):
         view.draw(paths, names, frame.low[list(boxes)], frame.high[list(boxes)])
         frozen = "axes frozen until ‘Fit axes’; ● newest bin"
         by = f"without OpenGL: {why_not}" if why_not else "OpenGL"
-        self.note.setText(f"{frozen}; drag turns · {by}" if three else frozen)
+        self.note.setText(f"{by}; drag turns · {frozen}" if three else frozen)
         self.note.setToolTip(f"{self.note.text()}\n{self._opengl.renderer}".strip())
 
     def _make_deep(self) -> None:

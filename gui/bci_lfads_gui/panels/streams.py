@@ -25,7 +25,7 @@ _ROLES = ("spikes", "markers", "factors", "rates", "status", "latency", "decoded
 _COLUMNS = ("", "stream", "as", "Hz", "age s", "notes", "gap s", "clock ms", "from")
 _NOTES = _COLUMNS.index("notes")
 _SPARE = ("from", "clock ms", "gap s", "as", "age s")  # left out in turn where it is narrow
-_NOTES_LEAST = 15  # characters of notes that are to be seen
+_NOTES_LEAST = 24  # characters of notes that are to be seen
 _TIPS = (
     "● well, ▲ look at it, ✖ not well, ○ not there and not needed",
     "Name on the network",
