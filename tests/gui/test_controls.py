@@ -99,11 +99,11 @@ def test_a_picked_stream_is_watched_in_the_raster(qtbot, window, files):
     name = f"{files.name} Picked"
     source = SpikeSource(name, tuple(f"n{i}" for i in range(7)), "events")
     try:
-        qtbot.waitUntil(lambda: select(shown, name), timeout=15_000)
+        qtbot.waitUntil(lambda: select(shown, name), timeout=90_000)
         shown.streams.use.click()
         assert "attach to a rig first" in shown.statusBar().currentMessage()
         shown.open_rig_file(files.rig)
-        qtbot.waitUntil(lambda: select(shown, name), timeout=15_000)
+        qtbot.waitUntil(lambda: select(shown, name), timeout=90_000)
         shown.streams.use.click()
         assert source.wait_for_consumer(15.0)
 
@@ -112,7 +112,7 @@ def test_a_picked_stream_is_watched_in_the_raster(qtbot, window, files):
             source.push(np.array([now, now]), np.array([0, 3]))
             return shown.store.spikes is not None and shown.store.spikes.total > 0
 
-        qtbot.waitUntil(came, timeout=15_000)
+        qtbot.waitUntil(came, timeout=90_000)
         assert shown.rig_file == files.rig.resolve()
     finally:
         source.close()

@@ -121,16 +121,16 @@ def test_the_window_has_labrecorder_record(qtbot, window, serve):
     controls.recorder.setCurrentIndex(1)
     controls.recorder.activated.emit(1)
     qtbot.mouseClick(controls.record, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: controls.record.text().startswith("■"), timeout=5_000)
+    qtbot.waitUntil(lambda: controls.record.text().startswith("■"), timeout=90_000)
     assert "filename {template:run1.xdf}" in server.lines
     qtbot.mouseClick(controls.record, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: controls.record.text().startswith("●"), timeout=5_000)
+    qtbot.waitUntil(lambda: controls.record.text().startswith("●"), timeout=90_000)
     assert server.lines[-1] == "stop"
     # One that is not there is told, and nothing is recorded.
     answers = iter(["127.0.0.1:1", ""])
     controls.recorder.activated.emit(1)
     qtbot.mouseClick(controls.record, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "127.0.0.1:1" in shown.statusBar().currentMessage(), timeout=5_000)
+    qtbot.waitUntil(lambda: "127.0.0.1:1" in shown.statusBar().currentMessage(), timeout=90_000)
     controls.recorder.setCurrentIndex(0)
     controls.recorder.activated.emit(0)
     assert shown.record.lab is None

@@ -75,15 +75,15 @@ def test_killing_the_window_leaves_the_loop_and_no_orphan(files, tmp_path, qtbot
         shown = window()
         shown.questions.rig = lambda running: files.name
         shown.controls.attach.click()
-        qtbot.waitUntil(lambda: shown.banner.shown.word in ("running", "waiting"), timeout=20_000)
-        qtbot.waitUntil(lambda: shown.store.about is not None, timeout=10_000)
+        qtbot.waitUntil(lambda: shown.banner.shown.word in ("running", "waiting"), timeout=90_000)
+        qtbot.waitUntil(lambda: shown.store.about is not None, timeout=90_000)
         assert shown.store.about.pid == loop
         assert shown.store.about.unit_labels == tuple(f"n{i}" for i in range(7))
         shown.detach()
         qtbot.waitUntil(lambda: shown.banner.shown.word == "no rig")
         assert alive(loop)
         shown.attach(files.name)
-        qtbot.waitUntil(shown.controls.stop.isEnabled, timeout=20_000)
+        qtbot.waitUntil(shown.controls.stop.isEnabled, timeout=90_000)
         shown.controls.stop.click()
         wait_for(lambda: not alive(loop))
     finally:
@@ -101,11 +101,11 @@ def test_closing_the_window_leaves_the_loop(files, qtbot, window):
     shown.loop.start()
     shown.replay.play()
     loop, player = shown.loop.process, shown.replay.player
-    qtbot.waitUntil(lambda: shown.store.status_open, timeout=20_000)
+    qtbot.waitUntil(lambda: shown.store.status_open, timeout=90_000)
     shown.close()
     assert not player.running
     assert loop.running
-    assert pylsl.resolve_byprop("name", f"{files.name} Status", timeout=5)
+    assert pylsl.resolve_byprop("name", f"{files.name} Status", timeout=30)
     loop.end()
     assert loop.exit_code == 0 or "spikes" in loop.last_words()
 

@@ -77,7 +77,7 @@ def test_without_a_rig_it_says_what_to_do(qtbot, window):
 def test_missing_streams_are_red_with_the_reason(qtbot, window, files):
     shown = window()
     shown.open(str(files.rig))
-    qtbot.waitUntil(lambda: row_of(shown, "spikes") is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: row_of(shown, "spikes") is not None, timeout=90_000)
     row = row_of(shown, "spikes")
     assert row[0] == "✖"
     assert f"no stream with name '{files.name} S'" in row[5]
@@ -108,8 +108,8 @@ def test_from_start_to_stop_with_every_control(qtbot, window, files, tmp_path):
     assert loop is not None
     controls.loop.setChecked(True)
     click(qtbot, controls.play)
-    qtbot.waitUntil(lambda: shown.banner.shown.word == "running", timeout=30_000)
-    qtbot.waitUntil(lambda: shown.store.factors.trials.total >= 6, timeout=20_000)
+    qtbot.waitUntil(lambda: shown.banner.shown.word == "running", timeout=90_000)
+    qtbot.waitUntil(lambda: shown.store.factors.trials.total >= 6, timeout=90_000)
     assert loop_pid(shown) == loop.pid
     assert not controls.start.isEnabled()
     # What is drawn is what came.
@@ -118,59 +118,59 @@ def test_from_start_to_stop_with_every_control(qtbot, window, files, tmp_path):
         assert shown.store.spikes.total > 100
         assert shown.store.latency.total >= 5
     assert trial.values.shape == (20, 3)
-    qtbot.waitUntil(lambda: shown.space.frame is not None, timeout=10_000)
-    qtbot.waitUntil(lambda: "go/left" in shown.factors.legend.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: shown.space.frame is not None, timeout=90_000)
+    qtbot.waitUntil(lambda: "go/left" in shown.factors.legend.text(), timeout=90_000)
     assert "go/right" in shown.factors.legend.text()
-    qtbot.waitUntil(lambda: row_of(shown, "spikes")[0] == "●", timeout=15_000)
+    qtbot.waitUntil(lambda: row_of(shown, "spikes")[0] == "●", timeout=90_000)
     assert "p99" in shown.latency.numbers.text()
     # The replay's bar.
     click(qtbot, controls.play)
-    qtbot.waitUntil(lambda: shown.replay.player.progress.get("paused"), timeout=5_000)
+    qtbot.waitUntil(lambda: shown.replay.player.progress.get("paused"), timeout=90_000)
     at = shown.replay.player.progress["position"]
     click(qtbot, controls.step)
     qtbot.waitUntil(
-        lambda: shown.replay.player.progress["position"] == pytest.approx(at + 1.0), timeout=5_000
+        lambda: shown.replay.player.progress["position"] == pytest.approx(at + 1.0), timeout=90_000
     )
     click(qtbot, controls.to_marker)
-    qtbot.waitUntil(lambda: shown.replay.player.progress["position"] > at + 1.0, timeout=5_000)
+    qtbot.waitUntil(lambda: shown.replay.player.progress["position"] > at + 1.0, timeout=90_000)
     drag(qtbot, controls.place, 0.5)
     qtbot.waitUntil(
         lambda: shown.replay.player.progress["position"] == pytest.approx(30.0, abs=0.5),
-        timeout=5_000,
+        timeout=90_000,
     )
     assert "/ 60.0 s" in controls.clock.text()
     # Record, annotate.
     click(qtbot, controls.record)
     qtbot.waitUntil(lambda: controls.record.text().startswith("■"))
     heard = pylsl.StreamInlet(
-        pylsl.resolve_byprop("name", f"{files.name} Annotations", timeout=10)[0]
+        pylsl.resolve_byprop("name", f"{files.name} Annotations", timeout=30)[0]
     )
     heard.open_stream(10)
     press(qtbot, shown, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier)
     controls.note.setText("  a  note ")
     qtbot.keyClick(controls.note, Qt.Key.Key_Return)
-    assert heard.pull_sample(timeout=5)[0] == ["a note"]
+    assert heard.pull_sample(timeout=30)[0] == ["a note"]
     controls.note.setText("another")
     click(qtbot, controls.send)
-    assert heard.pull_sample(timeout=5)[0] == ["another"]
+    assert heard.pull_sample(timeout=30)[0] == ["another"]
     qtbot.waitUntil(
-        lambda: "recording" in shown.record.recorder._process.log.read_text(), timeout=20_000
+        lambda: "recording" in shown.record.recorder._process.log.read_text(), timeout=90_000
     )
     click(qtbot, controls.record)
-    qtbot.waitUntil(lambda: not shown.record.recorder.running, timeout=30_000)
+    qtbot.waitUntil(lambda: not shown.record.recorder.running, timeout=90_000)
     assert (tmp_path / "session.xdf").stat().st_size > 0
     # The end.
     click(qtbot, controls.end)
-    qtbot.waitUntil(lambda: shown.replay.player is None, timeout=10_000)
+    qtbot.waitUntil(lambda: shown.replay.player is None, timeout=90_000)
     shown.questions.sure = lambda *_: False
     click(qtbot, controls.stop)
     assert loop.running
     shown.questions.sure = lambda *_: True
     qtbot.waitUntil(controls.stop.isEnabled)
     click(qtbot, controls.stop)
-    qtbot.waitUntil(lambda: not loop.running, timeout=15_000)
+    qtbot.waitUntil(lambda: not loop.running, timeout=90_000)
     assert loop.exit_code == 0
-    qtbot.waitUntil(lambda: shown.banner.shown.word == "stopped", timeout=10_000)
+    qtbot.waitUntil(lambda: shown.banner.shown.word == "stopped", timeout=90_000)
     assert shown.banner.shown.reason == "asked to stop"
 
 
@@ -183,18 +183,18 @@ def test_a_sliding_window_is_drawn(qtbot, window, files):
     loop = shown.loop.process
     qtbot.waitUntil(
         lambda: shown.store.factors is not None and shown.store.factors.rows.total > 350,
-        timeout=40_000,
+        timeout=90_000,
     )
-    qtbot.waitUntil(lambda: shown.space.frame is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: shown.space.frame is not None, timeout=90_000)
     header, rows = shown.factors.table()
     assert header[0] == "time_s"
     assert len(rows) > 100
     assert "sliding" in shown.banner.facts.text()
     loop._process.kill()
-    qtbot.waitUntil(lambda: shown.banner.shown.word == "gone", timeout=15_000)
+    qtbot.waitUntil(lambda: shown.banner.shown.word == "gone", timeout=90_000)
     assert shown.banner.shown.level == Level.BAD
     assert "last state was 'running'" in shown.banner.shown.reason
-    qtbot.waitUntil(lambda: row_of(shown, "factors")[0] == "✖", timeout=10_000)
+    qtbot.waitUntil(lambda: row_of(shown, "factors")[0] == "✖", timeout=90_000)
 
 
 def test_engines_and_failures_are_passed_on(qtbot, window, files):
@@ -205,7 +205,7 @@ def test_engines_and_failures_are_passed_on(qtbot, window, files):
     click(qtbot, shown.controls.start)
     loop = shown.loop.process
     assert loop.arguments[-2:] == ("--engine", "fpga")
-    qtbot.waitUntil(lambda: shown.loop.process is None, timeout=20_000)
+    qtbot.waitUntil(lambda: shown.loop.process is None, timeout=90_000)
     assert "exit code 1" in shown.statusBar().currentMessage()
 
 

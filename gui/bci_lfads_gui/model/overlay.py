@@ -129,15 +129,16 @@ def _of_trials(
     true_of: Callable[[_Floats], _Floats],
 ) -> list[Stretch]:  # fmt: skip
     found = store.newest(most)
-    middles = (np.arange(store.n_bins) + 0.5) * store.bin_width
-    return [
-        Stretch(
-            offset + middles, times, trial.values.astype(np.float64), true_of(times), trial.label,
-            trial.number, 1.0 if k == len(found) - 1 else 0.1 + 0.5 * (k + 1) / len(found),
+    middles: _Floats = (np.arange(store.n_bins, dtype=np.float64) + 0.5) * store.bin_width
+    shown = []
+    for k, trial in enumerate(found, 1):
+        times = middles + (trial.start + lag)
+        strength = 1.0 if k == len(found) else 0.1 + 0.5 * k / len(found)
+        decoded, true = trial.values.astype(np.float64), true_of(times)
+        shown.append(
+            Stretch(middles + offset, times, decoded, true, trial.label, trial.number, strength)
         )
-        for k, trial in enumerate(found)
-        for times in (trial.start + middles + lag,)
-    ]  # fmt: skip
+    return shown
 
 
 def _in_order(rows: Ring) -> tuple[_Floats, NDArray[np.float32]]:

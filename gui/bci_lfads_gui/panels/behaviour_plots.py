@@ -71,7 +71,7 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
         self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
         shown = labels[:MOST] if traces else ()
         if plane:
-            self.plane = self.addPlot(row=0, col=0, rowspan=max(1, len(shown)))
+            self.plane = self._add(row=0, col=0, rowspan=max(1, len(shown)))
             self.plane.setAspectLocked(True)
             self.of_plane = _curves(self.plane, curves)
             self.target = pg.ScatterPlotItem(size=18, pxMode=True, symbol="s")
@@ -79,7 +79,7 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
             for item in (self.target, self.head):
                 self.plane.addItem(item)
         for k, label in enumerate(shown):
-            plot = self.addPlot(row=k, col=1)
+            plot = self._add(row=k, col=1)
             plot.setLabel("left", label)
             plot.getAxis("left").setWidth(48)
             if self.traces:
@@ -90,11 +90,14 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
                 plot.setLabel("bottom", below)
             self.traces.append(plot)
             self.of_traces.append(_curves(plot, curves))
-        for plot in self._plots():
-            plot.setMenuEnabled(False)
-            plot.hideButtons()
-            if self._theme is not None:
-                style_plot(plot, self._theme)
+
+    def _add(self, **where: int) -> Any:
+        plot = self.addPlot(**where)
+        plot.setMenuEnabled(False)
+        plot.hideButtons()
+        if self._theme is not None:
+            style_plot(plot, self._theme)
+        return plot
 
     def draw(
         self, shown: Sequence[Stretch], colours: Sequence[str], cursor: Cursor | None,
