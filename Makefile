@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+MINUTES ?= 10
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt \
 	$(shell find bci_lfads gui fpga/src fpga/include replay_data -type f -not -name '*.pyc' -not -name '*.so' 2>/dev/null)
 
-.PHONY: demo test latency lint types format install dev csim clean help
+.PHONY: demo test fuzz latency lint types format install dev csim clean help
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -35,6 +36,9 @@ test: $(VENV)/.dev ## lint, types and all tests
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h')
 	LSLAPICFG=$(CURDIR)/lsl_api.cfg $(BIN)/pytest
+
+fuzz: $(VENV)/.dev ## give each parser new damaged files for MINUTES (10) minutes
+	LSLAPICFG=$(CURDIR)/lsl_api.cfg $(BIN)/pytest -q tests/faults/test_fuzz.py -k damaged --fuzz-minutes=$(MINUTES)
 
 latency: $(VENV)/.installed ## measure the latency from spikes to factors over LSL; four minutes on an idle machine
 	LSLAPICFG=$(CURDIR)/lsl_api.cfg $(BIN)/python benchmarks/lsl_latency.py

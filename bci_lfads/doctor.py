@@ -15,6 +15,7 @@ import numpy as np
 
 from bci_lfads.engines import available_engines, open_engine
 from bci_lfads.errors import BciLfadsError
+from bci_lfads.host import limits
 from bci_lfads.models.model import Model
 from bci_lfads.realtime import try_schedule
 from bci_lfads.rig import Rig, SlidingSettings, load_rig
@@ -70,6 +71,8 @@ def examine(rig_file: Path | None, *, timeout: float = 5.0) -> Iterator[Finding]
             yield Finding(f"engine {engine}", "fail" if needed else "note", missing)
     yield _xrt()
     yield _qt()
+    for what, well, text in limits():
+        yield Finding(what, "ok" if well else "note", text)
     if rig_file is not None:
         yield from _rig(rig_file, timeout)
 

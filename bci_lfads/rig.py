@@ -154,6 +154,20 @@ class RealtimeSettings(Settings):
     """Real-time priority (SCHED_RR), 1 to 99; 0 for none."""
 
 
+_Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=100)]
+
+
+class LslSettings(Settings):
+    """LSL's own settings, for all streams of the process; what is left out stays as it is."""
+
+    session_id: _Word | None = None
+    """Streams of other sessions are not seen, and do not see ours."""
+    known_peers: tuple[_Word, ...] = ()
+    """Hosts to look for streams on, by name or address, where multicast does not reach."""
+    scope: Literal["machine", "link", "site", "organization", "global"] | None = None
+    """How far streams are looked for by multicast."""
+
+
 class FpgaSettings(Settings):
     """The card, for ``engine = "fpga"``."""
 
@@ -184,6 +198,7 @@ class Rig(Settings):
     output: OutputSettings = OutputSettings()
     loop: LoopSettings = LoopSettings()
     fpga: FpgaSettings = FpgaSettings()
+    lsl: LslSettings = LslSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     shadow: ShadowSettings | None = None

@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="Cases for each parser; default: a few hundred.",
     )
+    parser.addoption(
+        "--fuzz-minutes", type=float, default=None, help="Minutes for each parser, of new cases."
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,6 +66,15 @@ def _examples(item: pytest.Item) -> int:
         return 1
     settings = getattr(function, "_hypothesis_internal_use_settings", None)
     return settings.max_examples if settings is not None else 1
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how many cases each parser was given in a long form."""
+    if config.getoption("--fuzz-minutes") is None:
+        return
+    for report in terminalreporter.getreports("passed"):
+        if cases := dict(report.user_properties).get("cases"):
+            terminalreporter.write_line(f"{cases:>9} cases: {report.nodeid}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -32,6 +32,7 @@ COMMANDS = [
     "closed-loop",
     "closed-loop calibrate", "closed-loop run", "closed-loop curve", "sweep", "fpga", "fpga info",
     "fpga load", "fpga selftest", "fpga bench", "soak",
+    "lsl-config",
 ]  # fmt: skip
 SPEC = small_spec()
 SHAPE = (SPEC.n_bins, SPEC.n_units)

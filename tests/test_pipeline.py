@@ -75,9 +75,9 @@ class Kept:
 
 
 class Loop:
-    """A pipeline in a thread."""
+    """A pipeline in a thread; `around` makes its engine of the gate."""
 
-    def __init__(self, window=None, **parts) -> None:
+    def __init__(self, window=None, *, around=lambda engine: engine, **parts) -> None:
         content = {
             "name": "R",
             "model": "m",
@@ -91,8 +91,9 @@ class Loop:
         rig = parse_rig(content, Path("rig.toml"))
         sliding = rig.window.mode == "sliding"
         self.pipeline = Pipeline(
-            rig, MODEL, self.engine, self.spikes, None if sliding else self.markers, self.out
-        )
+            rig, MODEL, around(self.engine), self.spikes, None if sliding else self.markers,
+            self.out,
+        )  # fmt: skip
         self.stop, self.outcome = threading.Event(), []
         self.thread = threading.Thread(target=self._run)
 

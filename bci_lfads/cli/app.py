@@ -53,6 +53,7 @@ def main() -> None:
         evaluating,
         fpga,
         loop,
+        lsl,
         models,
         realigning,
         sessions,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,6 +101,7 @@ def _median_p99(seconds: NDArray[np.float64]) -> dict[str, float]:
 
 @app.command()
 def run(
+    context: typer.Context,
     rig_file: _RigFile,
     seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the input streams.")] = 30.0,
@@ -119,11 +121,13 @@ def run(
     json: _Json = False,
 ) -> None:
     """Run a rig: spikes on LSL in, factors on LSL out, until Ctrl-C."""
+    from bci_lfads.lsl_config import using
     from bci_lfads.pipeline import open_pipeline
     from bci_lfads.realtime import schedule, settle
     from bci_lfads.rig import load_rig, with_engine
 
     rig = load_rig(rig_file)
+    context.with_resource(using(rig.lsl))
     for asked in schedule(rig.realtime):
         if asked.problem:
             _log.warning("%s: not granted: %s", asked.what, asked.problem)
@@ -197,6 +201,15 @@ def _open_window(rig_file: Path) -> None:
     )
 
 
+def _use_lsl_of(context: typer.Context, rig_file: Path) -> None:
+    """Take a rig's LSL settings, until the command ends; a file that is wrong is told later."""
+    from bci_lfads.lsl_config import using
+    from bci_lfads.rig import load_rig
+
+    with suppress(BciLfadsError):
+        context.with_resource(using(load_rig(rig_file).lsl))
+
+
 def _require_window() -> None:
     missing = [m for m in ("qtpy", "pyqtgraph", "PySide6") if find_spec(m) is None]
     if missing:
@@ -205,6 +218,7 @@ def _require_window() -> None:
 
 @app.command()
 def gui(
+    context: typer.Context,
     rig: Annotated[
         str | None,
         typer.Argument(help="Rig file (.toml), or name of a rig that runs.", metavar="[RIG]"),
@@ -225,6 +239,8 @@ def gui(
     """Open the live window: watch a rig, and start and stop its loop, replay and recorder."""
     _require_window()
     check_output(screenshot)
+    if rig is not None and rig.endswith(".toml"):
+        _use_lsl_of(context, Path(rig))
     from bci_lfads_gui.app import show_window
 
     code = show_window(
@@ -299,6 +315,7 @@ def streams(
 
 @app.command()
 def doctor(
+    context: typer.Context,
     rig_file: Annotated[
         Path | None, typer.Argument(help="Rig file (.toml) to look at too.", metavar="[RIG]")
     ] = None,
@@ -308,6 +325,8 @@ def doctor(
     """Check LSL, engines, XRT and Qt, and whether a rig, its model and its streams fit."""
     from bci_lfads.doctor import examine
 
+    if rig_file is not None:
+        _use_lsl_of(context, rig_file)
     findings = []
     with progress("looked at", None) as advance:
         for finding in examine(rig_file, timeout=timeout):

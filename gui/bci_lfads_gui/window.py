@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QVBoxLayout, 
 
 from bci_lfads.about import About, about
 from bci_lfads.errors import BciLfadsError
+from bci_lfads.lsl_config import differences
 from bci_lfads.models.model import Model
 from bci_lfads.rig import load_rig
 from bci_lfads_gui.annotations import Annotator
@@ -125,6 +126,9 @@ class Window(QMainWindow):
             expected = about(rig, Model.load(rig.model))
         except BciLfadsError as error:
             self.tell(str(error), bad=True)
+            return False
+        if others := differences(rig.lsl):
+            self.tell(f"{'; '.join(others)}: open it with `bci-lfads gui {path.name}`", bad=True)
             return False
         self.rig_file, self.questions.folder = path, path.parent
         self.settings.setValue("rig_file", str(path))

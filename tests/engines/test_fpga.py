@@ -104,6 +104,7 @@ def test_a_card_that_cannot_be_had(model, xclbin, pyxrt, call, error, kind, fall
         assert engine.infer_batch(counts).factors.shape[0] == len(counts)
 
 
+@pytest.mark.fault("card-fails")
 @pytest.mark.parametrize(
     ("call", "what", "kind"),
     [
@@ -146,12 +147,14 @@ def test_a_card_that_fails_at_work(model, xclbin, pyxrt, call, what, kind, batch
         assert engine.notice
 
 
+@pytest.mark.fault("xclbin")
 def test_a_kernel_of_another_protocol_is_refused(model, xclbin, pyxrt):
     pyxrt(protocol=7)
     with pytest.raises(XclbinError, match="has protocol 7, this version of bci-lfads drives 1"):
         open_engine("fpga", model, xclbin=xclbin, fallback="native")
 
 
+@pytest.mark.fault("xclbin")
 def test_a_model_that_does_not_fit_is_no_reason_to_fall_back(xclbin, pyxrt):
     from models.float_models import small_spec
 

@@ -20,6 +20,8 @@ FAULTS = [
           "degraded (`source_silent`) after `silence` seconds; windows of silence go on"),
     Fault("stall", "network or source stalls, and all comes at once afterwards",
           "windows close on time; what came too late is counted; degraded (`spikes_lost`)"),
+    Fault("network", "network delays by tens of milliseconds, loses datagrams, stalls, is cut",
+          "within the hold-off nothing is lost; later is counted; cut, the source is waited for"),
     Fault("clock-jump", "source's clock jumps forward or back",
           "spikes ahead or late are counted; windows close by the loop's own clock"),
     Fault("clock-drift", "source's clock drifts by 100 ppm", "corrected; no spike is lost"),
@@ -40,6 +42,9 @@ FAULTS = [
     Fault("model-file", "model file corrupt, truncated, foreign or hostile",
           "refused with the reason; nothing in it is executed"),
     Fault("xclbin", "xclbin of another model size", "refused at the door"),
+    Fault("card-fails", "card is lost, hangs, is reset or busy (a runtime in Python, an emulated one)",
+          "with `fallback = \"native\"` that engine serves from the same window on, with the same "
+          "numbers; degraded (`engine_replaced`) to the end; without it, as an engine that fails"),
     Fault("engine-slow", "engine slower than real time",
           "the oldest windows are dropped and counted; spikes go on; degraded (`engine_slow`)"),
     Fault("engine-raises", "engine fails in a window, or breaks",

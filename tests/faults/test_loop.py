@@ -4,7 +4,11 @@ import threading
 import time
 
 import pytest
-from test_pipeline import Loop
+from test_pipeline import MODEL, Loop
+
+from bci_lfads.engines import open_engine
+from bci_lfads.engines.fallback import FallbackEngine
+from bci_lfads.errors import CardLostError
 
 QUICK = {"hang": 0.15, "silence": 0.3, "memory": 0.5}
 
@@ -52,6 +56,30 @@ def test_a_loop_that_is_to_stop_while_its_engine_hangs_says_so_and_gives_the_wor
         loop.engine.open.set()
     # Stopped is the last word, also when the engine comes back after all.
     assert loop.out.status[-1]["cause"] == "engine_hangs"
+
+
+@pytest.mark.fault("card-fails")
+def test_a_card_that_fails_costs_no_window_and_is_told_until_the_end():
+    stand_in = open_engine("native", MODEL)
+    with Loop(
+        {"mode": "sliding"},
+        around=lambda card: FallbackEngine(lambda: card, stand_in),
+        supervision=QUICK | {"silence": 60.0},
+    ) as loop:
+        loop.until(lambda: len(loop.out.sliding) > 5)
+        assert causes(loop)[-1] == ""
+        loop.engine.faults.append(CardLostError("the card was reset"))
+        loop.until(lambda: causes(loop)[-1] == "engine_replaced")
+        n = len(loop.out.sliding)
+        loop.until(lambda: len(loop.out.sliding) > n + 5)
+        report = loop.finish()
+    told = [s for s in loop.out.status if s["cause"] == "engine_replaced"]
+    assert {s["state"] for s in told} == {"degraded"}
+    assert "the native engine computes the same numbers" in told[-1]["reason"]
+    assert "the card was reset" in told[-1]["reason"]
+    counters = report.status["counters"]
+    assert (counters["engine_errors"], counters["dropped"]) == (0, 0)
+    assert counters["windows"] == counters["trials"]["emitted"] == len(loop.out.sliding)
 
 
 @pytest.mark.fault("engine-slow")

@@ -39,6 +39,7 @@ def test_outputs_in_several_memory_groups(emulation):
     assert emulation.run("random_models", xclbin=xclbin, n=8, seed=50)["equal"] == 8
 
 
+@pytest.mark.fault("xclbin")
 def test_a_model_that_is_too_large_leaves_the_old_one(emulation):
     kind, words, still_right = emulation.run("too_large", xclbin=emulation.xclbin())
     assert kind == "ModelError"
@@ -75,6 +76,7 @@ def test_a_kernel_that_hangs_is_a_timeout_and_then_lost(emulation):
     assert "failed before" in after[1]
 
 
+@pytest.mark.fault("card-fails")
 def test_a_kernel_that_hangs_falls_back_to_the_same_numbers(emulation):
     right, name, notice = emulation.run(
         "hangs", xclbin=emulation.xclbin(), fallback=True, fault="hang:3"
@@ -131,6 +133,7 @@ def test_a_kernel_that_does_nothing_is_noticed(emulation):
     assert "ended without an answer" in words
 
 
+@pytest.mark.fault("xclbin")
 @pytest.mark.parametrize("mode", ["noop", "sw_emu"])
 def test_xclbins_that_do_not_fit(emulation, mode):
     other = emulation.xclbin("vector_add")
