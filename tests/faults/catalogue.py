@@ -42,7 +42,8 @@ FAULTS = [
     Fault("model-file", "model file corrupt, truncated, foreign or hostile",
           "refused with the reason; nothing in it is executed"),
     Fault("xclbin", "xclbin of another model size", "refused at the door"),
-    Fault("card-fails", "card is lost, hangs, is reset or busy (a runtime in Python, an emulated one)",
+    Fault("card-fails",
+          "card lost, hanging, reset or busy (a runtime in Python, an emulated card; no hardware)",
           "with `fallback = \"native\"` that engine serves from the same window on, with the same "
           "numbers; degraded (`engine_replaced`) to the end; without it, as an engine that fails"),
     Fault("engine-slow", "engine slower than real time",
