@@ -11,6 +11,7 @@ from reliability import (  # noqa: F401  (hooks)
     pytest_configure,
     pytest_runtest_makereport,
     pytest_sessionfinish,
+    pytest_terminal_summary,
 )
 
 ROOT = Path(__file__).resolve().parent.parent

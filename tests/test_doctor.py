@@ -77,8 +77,9 @@ class Playing:
 def test_a_machine_without_a_rig(monkeypatch):
     monkeypatch.delenv("XILINX_XRT", raising=False)
     looked_at = found()
-    assert set(looked_at) == {
+    assert set(looked_at) - {"clock rate"} == {  # which not every kernel tells
         "LSL", "timer", "engine native", "engine torch", "engine fpga", "XRT", "Qt",
+        "processors", "priority", "open files", "swap",
     }  # fmt: skip
     assert looked_at["LSL"][0] == "ok"
     assert "lsl_api.cfg" in looked_at["LSL"][1]

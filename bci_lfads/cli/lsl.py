@@ -11,7 +11,7 @@ from bci_lfads.cli.app import app
 from bci_lfads.cli.files import check_output
 
 
-@app.command()
+@app.command("lsl-config")
 def lsl_config(
     rig_file: Annotated[Path, typer.Argument(help="Rig file (.toml).", metavar="RIG")],
     output: Annotated[

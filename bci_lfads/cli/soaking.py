@@ -13,6 +13,7 @@ from bci_lfads.cli.app import app
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import until_interrupted
 from bci_lfads.cli.show import as_json, progress, table
+from bci_lfads.errors import BciLfadsError
 
 
 @app.command()
@@ -21,6 +22,9 @@ def soak(
     units: Annotated[int, typer.Option(help="Units.", min=1, max=1024)] = 1024,
     rate: Annotated[float, typer.Option(help="Spikes per second and unit.", min=0.1)] = 50.0,
     hold_off: Annotated[float, typer.Option(help="Of the rig, seconds.")] = 0.02,
+    priority: Annotated[
+        int, typer.Option(help="Real-time priority of all processes; 0: none.", min=0, max=99)
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Keep all figures here (.json).")
     ] = None,
@@ -31,11 +35,16 @@ def soak(
     A sliding window moves on by a bin of 10 ms at a time. Memory and latency are judged from 20
     minutes on; in a shorter run they are only told.
     """
+    from bci_lfads.realtime import schedule
+    from bci_lfads.rig import RealtimeSettings
     from bci_lfads.soak import Load, checks
     from bci_lfads.soak import soak as run
-    from bci_lfads.soak.verdict import jitter
+    from bci_lfads.soak.verdict import jitter, machine
 
     check_output(output)
+    for asked in schedule(RealtimeSettings(priority=priority)):  # for those it starts, too
+        if asked.problem:
+            raise BciLfadsError(f"{asked.what}: not granted: {asked.problem}")
     load = Load(seconds=seconds, n_units=units, rate=rate, hold_off=hold_off)
     with progress("seconds", seconds) as advance, until_interrupted() as stop:
         measured = run(load, stop, advance)
@@ -43,6 +52,7 @@ def soak(
     result: dict[str, Any] = {
         "well": all(c.verdict != "fail" for c in found),
         "load": asdict(load),
+        "machine": machine(measured),
         "checks": [vars(c) for c in found],
         "jitter": {what: dict(rows) for what, rows in histograms.items()},
         "status": measured.status,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def soak(
         source = _process(stack, "bci_lfads.soak.source", name, json.dumps(asdict(load)))
         taken = _Taken()
         memory: list[int] = []
+        busy: list[float] = []
         began = next_second = time.monotonic()
         while source.poll() is None and loop.poll() is None:
             if taken.take(factors, latency) and source.stdin is not None:
@@ -63,6 +65,7 @@ def soak(
             if time.monotonic() >= next_second:
                 next_second += 1.0
                 memory.append(_resident(loop.pid))
+                busy.append(os.getloadavg()[0])
                 if on_second is not None:
                     on_second(time.monotonic() - began)
             if stop.wait(0.02):
@@ -78,7 +81,7 @@ def soak(
             raise StreamError(f"the loop ended with status {loop.returncode}: {errors.strip()}")
         return Measured(
             int(pushed["spikes"]), pushed["late"], json.loads(said)["status"], loop.returncode,
-            *taken.arrays(), memory=np.array(memory, np.int64),
+            *taken.arrays(), np.array(memory, np.int64), np.array(busy),
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +39,8 @@ class Measured:
         float64, shape ``(n_windows,)``.
     memory
         Resident bytes of the loop's process, once a second, shape ``(n_seconds,)``.
+    busy
+        The machine's load average over a minute, once a second, shape ``(n_seconds,)``.
     """
 
     pushed: int
@@ -49,6 +52,7 @@ class Measured:
     closed: NDArray[np.float64]
     pushed_at: NDArray[np.float64]
     memory: NDArray[np.int64]
+    busy: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,20 @@ def jitter(load: Load, m: Measured) -> dict[str, list[tuple[str, int]]]:
     return {
         "closed after it was due": histogram(m.closed - m.ends - load.hold_off),
         "pushed after it was closed": histogram(m.pushed_at - m.closed),
+    }
+
+
+def machine(m: Measured) -> dict[str, object]:
+    """Return what the soak ran on, and how busy that was, ready for JSON."""
+    policy = {os.SCHED_RR: "SCHED_RR", os.SCHED_FIFO: "SCHED_FIFO"}.get(os.sched_getscheduler(0))
+    return {
+        "processors": len(os.sched_getaffinity(0)),
+        "real_time_priority": policy and f"{policy} {os.sched_getparam(0).sched_priority}",
+        "nice": os.nice(0),
+        "load_average": {
+            what: round(float(of(m.busy)), 1) if len(m.busy) else None
+            for what, of in (("least", np.min), ("median", np.median), ("most", np.max))
+        },
     }
 
 
