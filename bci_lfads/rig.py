@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from bci_lfads.errors import RigError
-from bci_lfads.settings import Settings, read_toml, wrong_settings
+from bci_lfads.settings import Settings, beside, read_toml, wrong_settings
 
 
 class StreamQuery(Settings):
@@ -245,8 +245,8 @@ def parse_rig(content: dict[str, Any], path: Path) -> Rig:
         raise RigError(f"{path}: {wrong_settings(error)}") from error
     fpga = rig.fpga
     if fpga.xclbin is not None:
-        fpga = fpga.model_copy(update={"xclbin": path.parent / fpga.xclbin.expanduser()})
-    return rig.model_copy(update={"model": path.parent / rig.model.expanduser(), "fpga": fpga})
+        fpga = fpga.model_copy(update={"xclbin": beside(path, fpga.xclbin, RigError)})
+    return rig.model_copy(update={"model": beside(path, rig.model, RigError), "fpga": fpga})
 
 
 def with_engine(rig: Rig, engine: str) -> Rig:

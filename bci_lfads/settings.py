@@ -48,6 +48,24 @@ def read_toml(path: Path, what: str, error: type[BciLfadsError]) -> dict[str, An
     return content
 
 
+def beside(file: Path, path: Path, error: type[BciLfadsError]) -> Path:
+    """Return where a path in a file of settings leads: relative ones start at the file's folder.
+
+    Parameters
+    ----------
+    file
+        The file of settings.
+    path
+        What it says.
+    error
+        Raised where it begins with the home folder of a user who has none.
+    """
+    try:
+        return file.parent / path.expanduser()
+    except RuntimeError as unknown:
+        raise error(f"{file}: '{path}' is in a home folder that is not known") from unknown
+
+
 def wrong_settings(error: ValidationError) -> str:
     """Return in words every setting that is wrong, and what was found."""
     return "; ".join(

@@ -50,6 +50,11 @@ def test_a_rig_with_a_sliding_window(write):
     assert load_rig(write(SLIDING)).window == SlidingSettings(mode="sliding", hop=2)
 
 
+def test_a_home_folder_that_is_not_known_is_told(write):
+    with pytest.raises(RigError, match="home folder that is not known"):
+        load_rig(write(TRIALS.replace('"m.safetensors"', '"~no_such_user/m.safetensors"')))
+
+
 def test_an_absolute_model_path_stays(write, tmp_path):
     text = TRIALS.replace('"m.safetensors"', f'"{tmp_path}/other/m.safetensors"')
     assert load_rig(write(text)).model == tmp_path / "other" / "m.safetensors"

@@ -94,7 +94,7 @@ def import_keras(
             layers = _layers(path, file)
             _check_layers(path, layers)
             spec, weights = _weights(path, file, layers)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path} cannot be read as a Keras HDF5 file ({error}); it is damaged or cut short"
         ) from error

@@ -132,7 +132,9 @@ class TorchFile:
             return self._zip.read(info)
         except KeyError as error:
             raise ModelError(f"{self._path} lacks {full}; it is damaged. Fetch it again") from error
-        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except (
+            OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError,
+        ) as error:  # fmt: skip
             raise ModelError(
                 f"{self._path}: {full} cannot be read ({error}); it is damaged. Fetch it again"
             ) from error

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from bci_lfads.errors import TriggerError
-from bci_lfads.settings import Settings, read_toml, wrong_settings
+from bci_lfads.settings import Settings, beside, read_toml, wrong_settings
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Point = Annotated[dict[str, Number], Field(min_length=1)]
@@ -167,4 +167,4 @@ def load_rules(path: Path) -> TriggerSettings:
         settings = TriggerSettings.model_validate(content)
     except ValidationError as error:
         raise TriggerError(f"{path}: {wrong_settings(error)}") from error
-    return settings.model_copy(update={"log": path.parent / settings.log.expanduser()})
+    return settings.model_copy(update={"log": beside(path, settings.log, TriggerError)})
