@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.attributes import read_attribute
 from bci_lfads.errors import ModelError
 from bci_lfads.models.model import Model
 from bci_lfads.models.spec import LfadsSpec, Quantisers
@@ -115,7 +116,7 @@ def import_keras(
 
 
 def _layers(path: Path, file: h5py.File) -> dict[str, dict[str, Any]]:
-    text = file.attrs.get("model_config")
+    text = read_attribute(file, "model_config")
     if text is None:
         raise ModelError(
             f"{path} is HDF5 but has no model_config, so it is not a whole Keras model; it has "

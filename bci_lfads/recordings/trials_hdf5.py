@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from bci_lfads.attributes import read_attribute
 from bci_lfads.errors import RecordingError
 from bci_lfads.recordings.recording import BinnedCounts, Markers, Recording, Series
 
@@ -61,7 +62,7 @@ def read_trials(path: Path, *, bin_width: float | None = None) -> Recording:
                 for key, value in file.items()
                 if isinstance(value, h5py.Dataset) and value.dtype.kind in "iufb"
             }
-            attributes = {k: file.attrs[k] for k in _WIDTHS if k in file.attrs}
+            attributes = {k: read_attribute(file, k) for k in _WIDTHS if k in file.attrs}
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         raise RecordingError(f"{path} is a damaged HDF5 file: {error}") from error
     source = str(path)
