@@ -225,7 +225,7 @@ def gui(
     ] = None,
     theme: Annotated[str | None, typer.Option(help="dark or light; default: as last.")] = None,
     size: Annotated[
-        str | None, typer.Option(help="Of the window, like 1280x720; default: as last.")
+        str | None, typer.Option(help="Of the window, pixels, like 1280x720; default: as last.")
     ] = None,
     screenshot: Annotated[
         Path | None, typer.Option(help="Save a picture of the window (.png) and end.")
@@ -234,6 +234,9 @@ def gui(
     opengl: Annotated[
         str,
         typer.Option(help="Draw 3-D by OpenGL: auto (where a graphics card does it), on, off."),
+    ] = "auto",
+    scale: Annotated[
+        str, typer.Option(help="How large all is drawn, 0.5 to 4; auto: 2 on a 4K screen.")
     ] = "auto",
 ) -> None:
     """Open the live window: watch a rig, and start and stop its loop, replay and recorder."""
@@ -244,8 +247,9 @@ def gui(
     from bci_lfads_gui.app import show_window
 
     code = show_window(
-        rig, theme=theme, size=size, screenshot=screenshot, after=after, opengl=opengl
-    )
+        rig, theme=theme, size=size, screenshot=screenshot, after=after, opengl=opengl,
+        scale=scale,
+    )  # fmt: skip
     raise typer.Exit(code)
 
 

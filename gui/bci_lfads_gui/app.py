@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 from bci_lfads.errors import BciLfadsError
 from bci_lfads_gui.opengl import OpenGL
 from bci_lfads_gui.palette import THEMES
+from bci_lfads_gui.scale import apply, begin_anew_if_small, wanted
 from bci_lfads_gui.window import Window
 
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
@@ -28,6 +29,7 @@ def show_window(
     screenshot: Path | None = None,
     after: float = 10.0,
     opengl: str = "auto",
+    scale: str = "auto",
 ) -> int:
     """Show the window until it is closed; return the exit code.
 
@@ -38,17 +40,20 @@ def show_window(
     theme
         ``dark`` or ``light``; default: as last.
     size
-        Like ``1280x720``; default: as last.
+        In pixels, like ``1280x720``; default: as last.
     screenshot
         Save a picture of the window there, `after` seconds later, and end. Nothing is remembered.
     opengl
         Whether OpenGL draws three dimensions: ``auto`` where there is a graphics card, ``on``,
         ``off``.
+    scale
+        How large all is drawn, 0.5 to 4; ``auto``: 2 on a 4K screen, or in a picture of that
+        size, where the desktop does not scale by itself.
 
     Raises
     ------
     BciLfadsError
-        Where theme or size are none, or there is no screen.
+        Where theme, size or scale are none, or there is no screen.
     """
     if theme is not None and theme not in THEMES:
         raise BciLfadsError(f"no theme '{theme}'; there are {', '.join(THEMES)}")
@@ -61,7 +66,11 @@ def show_window(
             "there is no screen: neither DISPLAY nor WAYLAND_DISPLAY is set; for a picture set "
             "QT_QPA_PLATFORM=offscreen"
         )
+    factor = wanted(scale, int(match[2]) if screenshot and size else None)
+    apply(factor)
     app = QApplication.instance() or QApplication(sys.argv[:1])
+    if factor is None and screenshot is None:
+        begin_anew_if_small()
     app.setApplicationName("bci-lfads")
     app.setStyle("Fusion")
     prepare_plots()
@@ -70,7 +79,8 @@ def show_window(
     if theme is not None:
         window.set_theme(THEMES[theme])
     if size is not None:
-        window.resize(int(match[1]), int(match[2]))
+        ratio = window.devicePixelRatioF()
+        window.resize(round(int(match[1]) / ratio), round(int(match[2]) / ratio))
         window.arrangement.reset()
     window.show()
     if rig is not None:

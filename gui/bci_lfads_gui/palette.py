@@ -48,6 +48,10 @@ class Theme:
         """Return the colour of a condition."""
         return self.conditions[index % len(self.conditions)]
 
+    def stroke(self, index: int) -> int:
+        """Return a condition's stroke, 0 for a plain line: there are more than colours."""
+        return index // len(self.conditions) % 3
+
     def raster_table(self) -> NDArray[np.uint8]:
         """Return colours by value: 0 nothing, 1 within a trial, then spikes, more and more."""
         empty, trial, spike = (np.array(rgb(c), float) for c in self.raster)

@@ -156,7 +156,8 @@ def test_trials_lie_over_each_other_by_condition(panel, files):
         stamps = start + (bins + 0.5) * width
         rows = np.stack([stamps, bins, np.full(n, k), bins], axis=1).astype(np.float32)
         store.decoded.trials.add(stamps, rows)
-        store.decoded.trials.name(k, ("left", "right")[k % 2])
+        said = {"state": "running", "trial": {"trial": k, "label": ("left", "right")[k % 2]}}
+        store.take_message(parse(json.dumps(said)), 0.0)
     panel.refresh()
     assert "newest: trial 2 (bold)" in panel.note.text()
     assert all(label in panel.note.text() for label in ("left", "right", "vx: r <b>1.00"))

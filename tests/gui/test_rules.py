@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from bci_lfads.drift import compare
+from bci_lfads.errors import BciLfadsError
 from bci_lfads_gui.model.health import Level, StreamFacts, StreamMeter, Trend, judge
 from bci_lfads_gui.model.latency import histogram, summarise
 from bci_lfads_gui.model.projection import fit, rotate
 from bci_lfads_gui.model.run_state import parse, run_state
 from bci_lfads_gui.palette import DARK, LIGHT, rgb
+from bci_lfads_gui.panels.base import legend, shared_prefix
+from bci_lfads_gui.scale import for_height, wanted
 
 
 def facts(**changes):
@@ -214,3 +217,27 @@ def test_text_and_lights_stand_out(theme):
         assert contrast(colour, theme.window) > 3
     for colour in theme.lights.values():
         assert contrast(theme.on_light, colour) > 3
+
+
+def test_a_legend_says_once_what_all_conditions_begin_with():
+    known = {f"trial/test/{k}": k for k in range(20)}
+    text = legend(known, DARK)
+    assert text.count("trial/") == 1
+    assert text.startswith("trial/test/ &nbsp;")
+    assert "and 4 more" in text
+    strokes = [DARK.stroke(k) for k in range(20)]
+    assert strokes == [0] * 8 + [1] * 8 + [2] * 4, "as many as share a colour"
+    assert shared_prefix(("go/left",)) == ""
+    assert shared_prefix(("go", "go/left")) == ""
+    assert shared_prefix(("a/b/c", "a/b/d", "a/bc")) == "a/"
+
+
+def test_text_is_large_enough_on_large_screens():
+    assert for_height(720) == for_height(1440) == 1.0
+    assert for_height(2160) == 2.0
+    assert wanted("auto") is None
+    assert wanted("auto", 2160) == 2.0
+    assert wanted("1.5", 720) == 1.5
+    for wrong in ("big", "0", "nan", "9"):
+        with pytest.raises(BciLfadsError, match=r"give auto, or a number from 0.5 to 4"):
+            wanted(wrong)

@@ -23,6 +23,7 @@ from bci_lfads_gui.model.trials import TrialStore
 MARKERS_KEPT = 2000
 WINDOWS_KEPT = 4096
 SLIDING_KEPT = 60.0  # seconds
+CONDITIONS_KEPT = 64
 _BASELINE = 60.0  # seconds that stand in for the model's training rates, where it has none
 
 
@@ -95,6 +96,8 @@ class Store:
     """Behaviour as it was, in rows, where a stream has it: `<rig> Cursor`, or another."""
     latency: Ring = field(default_factory=lambda: Ring(WINDOWS_KEPT, len(COLUMNS), np.float64))
     markers: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=MARKERS_KEPT))
+    conditions: dict[str, int] = field(default_factory=dict)
+    """A number for each label of a trial, by which all panels choose its colour."""
     message: Message | None = None
     message_at: float = math.nan
     loop_host: str = ""
@@ -141,6 +144,8 @@ class Store:
                 return
             number, label = message.trial.get("trial"), message.trial.get("label")
             if isinstance(number, int) and isinstance(label, str):
+                if label and len(self.conditions) < CONDITIONS_KEPT:
+                    self.conditions.setdefault(label, len(self.conditions))
                 for series in (self.factors, self.rates, self.decoded):
                     if series is not None and series.trials is not None:
                         series.trials.name(number, label)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QSizePolicy
 
@@ -123,7 +121,7 @@ class Banner(QFrame):
         where = "this machine" if here else host
         at = "" if not store.rig else f"rig <b>{escape(store.rig)}</b>"
         at += f" on {escape(where)}" if where else ""
-        if connected and age is not None and not math.isnan(age):
+        if connected and age is not None and age > 3 * interval:
             at += f" · last word {age:.1f} s ago"
         _put(self.heading, at, at)
         if message is not None:
@@ -142,15 +140,18 @@ class Banner(QFrame):
             ("windows", message.count("windows"), False),
             ("missed", message.count("deadline_misses"), True),
             ("dropped", message.count("dropped"), True),
-            ("late", message.count("spikes", "late"), True),
-            ("lost", message.count("inlet", "losses"), True),
+            ("late spikes", message.count("spikes", "late"), True),
+            ("source lost", message.count("inlet", "losses"), True),
         )
         warn = self.theme.lights[Level.WARN]
-        text = " · ".join(
-            f'<span style="color:{warn}">{what} <b>{n}</b></span>' if bad and n else f"{what} {n}"
+        shown = [
+            f'<span style="color:{warn}">{what} <b>{n}</b></span>' if bad else f"{what} {n}"
             for what, n, bad in numbers
-        )
-        _put(self.counts, text, text)
+            if n or not bad
+        ]
+        if len(shown) == 1:
+            shown.append("nothing missed, late or lost")
+        self.counts.setText(" · ".join(shown))
 
     def _streams(self, worst: Light | None) -> None:
         if worst is None or worst.level == Level.OFF:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyqtgraph as pg
@@ -14,6 +15,9 @@ from bci_lfads_gui.palette import DARK, Theme
 
 TRIALS = ("5", "10", "20", "40")
 """Numbers of trials to choose from."""
+_DASHES = ((), (4, 2), (1, 2))
+_STROKES = ("━", "╍", "┅")
+_MOST_NAMED = 16
 
 
 class Panel(QWidget):
@@ -87,20 +91,34 @@ def style_plot(plot: Any, theme: Theme) -> None:
         axis.enableAutoSIPrefix(False)  # seconds stay seconds
 
 
-def conditions(labels: Sequence[str], known: dict[str, int]) -> None:
-    """Give each new label the next number; labels keep theirs for as long as the panel lives."""
-    for label in labels:
-        # A trial's label comes with Status, a moment after its factors.
-        if label and label not in known and len(known) < 64:
-            known[label] = len(known)
+def legend(known: Mapping[str, int], theme: Theme) -> str:
+    """Return conditions and their strokes as rich text; what all begin with is said once."""
+    before = shared_prefix(tuple(known))
+    parts = [
+        f'<span style="color:{theme.condition(k)}">{_STROKES[theme.stroke(k)]}</span>&nbsp;'
+        + escape(label[len(before) :])
+        for label, k in list(known.items())[:_MOST_NAMED]
+    ]
+    more = len(known) - _MOST_NAMED
+    parts += [f"and {more} more"] if more > 0 else []
+    return " &nbsp;".join([escape(before), *parts] if before else parts)
 
 
-def legend(known: dict[str, int], theme: Theme) -> str:
-    """Return conditions and their colours as rich text."""
-    return "&nbsp;&nbsp;".join(
-        f'<span style="color:{theme.condition(k)}">━</span>&nbsp;{escape(label)}'
-        for label, k in list(known.items())[:12]
-    )
+def shared_prefix(labels: Sequence[str]) -> str:
+    """Return what several labels begin with, up to a slash; empty for one label."""
+    if len(labels) < 2:
+        return ""
+    levels = zip(*(label.split("/")[:-1] for label in labels), strict=False)
+    shared = itertools.takewhile(lambda names: len(set(names)) == 1, levels)
+    return "".join(f"{names[0]}/" for names in shared)
+
+
+def pen(theme: Theme, condition: int, *, width: float, strength: float = 1.0) -> Any:
+    """Return a pen in a condition's colour and stroke; strength is from 0 to 1."""
+    colour = pg.mkColor(theme.condition(condition))
+    colour.setAlphaF(strength)
+    stroke = theme.stroke(condition)
+    return pg.mkPen(colour, width=width, dash=_DASHES[stroke] if stroke else None)
 
 
 def escape(text: str) -> str:

@@ -14,7 +14,7 @@ from bci_lfads_gui.model.agreement import agreement
 from bci_lfads_gui.model.overlay import Stretch, cursor_of, stretches
 from bci_lfads_gui.model.store import Series, Store
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import TRIALS, Panel, choice, conditions, escape, legend
+from bci_lfads_gui.panels.base import TRIALS, Panel, choice, escape, legend
 from bci_lfads_gui.panels.behaviour_plots import BehaviourPlots
 
 SPANS = ("2", "5", "10", "30", "60")
@@ -58,14 +58,13 @@ class BehaviourPanel(Panel):
         )
         self.body.addWidget(self.note)
         self._version: object = None
-        self._known: dict[str, int] = {}
         self._shown: list[Stretch] = []
         self._labels: tuple[str, ...] = ()
 
     def watch(self, store: Store) -> None:
         """Show another store."""
         super().watch(store)
-        self._version, self._known, self._shown, self._labels = None, {}, [], ()
+        self._version, self._shown, self._labels = None, [], ()
         self.view.forget()
         self.note.clear()
 
@@ -102,9 +101,8 @@ class BehaviourPanel(Panel):
             return
         self._shown, self._labels = shown, decoded.labels
         in_trials = decoded.trials is not None
-        conditions([s.label for s in shown], self._known)
-        theme = self.theme
-        colours = [theme.condition(self._known.get(s.label, 0) if in_trials else 1) for s in shown]
+        known = self.store.conditions
+        numbers = [known.get(s.label, 0) if in_trials else 1 for s in shown]
         can_plane = len(decoded.labels) > 1 or cursor is not None
         view = VIEWS[self.view_of.currentIndex()]
         self.view.arrange(
@@ -115,7 +113,7 @@ class BehaviourPanel(Panel):
         width = decoded.trials.bin_width if decoded.trials else 0.0
         length = len(shown[-1].x) * width
         self.view.draw(
-            shown, colours, cursor, (offset, offset + length) if in_trials else (-span, 0.0)
+            shown, numbers, cursor, (offset, offset + length) if in_trials else (-span, 0.0)
         )
         away = facts.reason if facts is not None and facts.state != "open" else ""
         self._say(decoded.lag, away)
@@ -135,7 +133,8 @@ class BehaviourPanel(Panel):
         if newest.number is None:
             head = f'<span style="color:{theme.condition(1)}">━</span> decoded'
         else:
-            head = f"newest: trial {newest.number} (bold) &nbsp; {legend(self._known, theme)}"
+            named = legend(self.store.conditions, theme)
+            head = f"newest: trial {newest.number} (bold) &nbsp; {named}"
         if lag:
             head += f", {1e3 * lag:g} ms after its bins"
         true = np.concatenate([s.true for s in self._shown])

@@ -10,8 +10,8 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 
 from bci_lfads_gui.model.overlay import PLACE, Cursor, Stretch
-from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import style_plot
+from bci_lfads_gui.palette import DARK, Theme
+from bci_lfads_gui.panels.base import pen, style_plot
 
 MOST = 4  # channels below each other
 _POINTS = 1500  # of a trace
@@ -32,7 +32,7 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
         self.target: Any = None
         self._labels: tuple[str, ...] = ()
         self._layout: tuple[object, ...] = ()
-        self._theme: Theme | None = None
+        self._theme: Theme = DARK
         self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
 
     def forget(self) -> None:
@@ -95,39 +95,33 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
         plot = self.addPlot(**where)
         plot.setMenuEnabled(False)
         plot.hideButtons()
-        if self._theme is not None:
-            style_plot(plot, self._theme)
+        style_plot(plot, self._theme)
         return plot
 
     def draw(
-        self, shown: Sequence[Stretch], colours: Sequence[str], cursor: Cursor | None,
+        self, shown: Sequence[Stretch], conditions: Sequence[int], cursor: Cursor | None,
         span: tuple[float, float],
     ) -> None:  # fmt: skip
-        """Draw stretches, oldest first, each in its colour; `span` is that of the time axis."""
-        theme = self._theme
-        if theme is None:
-            return
-        pens = [_pens(s.strength, colour, theme) for s, colour in zip(shown, colours, strict=True)]
+        """Draw stretches, oldest first, by their conditions; `span` is that of the time axis."""
+        pens = [self._pens(s.strength, k) for s, k in zip(shown, conditions, strict=True)]
         for k, pairs in enumerate(self.of_traces):
             lines = [(s.x, s.true[:, k], s.decoded[:, k]) for s in shown]
-            for of_x, pen, pair in _newest_first(lines, pens, pairs):
+            for of_x, ways, pair in _newest_first(lines, pens, pairs):
                 x, true, decoded = of_x
                 step = max(1, len(x) // _POINTS)
-                for curve, values, way in zip(pair, (true, decoded), pen, strict=True):
+                for curve, values, way in zip(pair, (true, decoded), ways, strict=True):
                     curve.setPen(way)
                     curve.setData(x[::step], values[::step])
         if self.traces:
             self.traces[0].setXRange(*span, padding=0)
         if self.plane is not None:
-            self._draw_plane(shown, pens, colours, cursor)
+            newest = self._theme.condition(conditions[-1])
+            self._draw_plane(shown, pens, newest, cursor)
 
     def _draw_plane(
-        self, shown: Sequence[Stretch], pens: Sequence[Any], colours: Sequence[str],
-        cursor: Cursor | None,
-    ) -> None:  # fmt: skip
+        self, shown: Sequence[Stretch], pens: Sequence[Any], newest: str, cursor: Cursor | None
+    ) -> None:
         theme = self._theme
-        if theme is None:
-            return
         placed = set(PLACE) <= set(self._labels)
         names = PLACE if placed or cursor is not None else self._labels[:2]
         seen: list[_Floats] = []
@@ -135,14 +129,14 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
             shown, pens = [], []
         columns = [self._labels.index(c) for c in names] if shown else []
         lines = [(s.true[:, columns], s.decoded[:, columns]) for s in shown]
-        for line, pen, pair in _newest_first(lines, pens, self.of_plane):
-            for curve, at, way in zip(pair, line, pen, strict=True):
+        for line, ways, pair in _newest_first(lines, pens, self.of_plane):
+            for curve, at, way in zip(pair, line, ways, strict=True):
                 curve.setPen(way)
                 curve.setData(at[:, 0], at[:, 1])
                 seen.append(at)
-        head, target, colour = None, None, colours[-1] if colours else theme.text
+        head, target, colour = None, None, newest
         if cursor is not None:
-            head, colour = cursor.at, theme.text
+            head, colour = cursor.at, theme.text  # it is the true one
             target = cursor.target if np.isfinite(cursor.target).all() else None
             if not placed and self.of_plane:
                 self.of_plane[0][0].setPen(pg.mkPen(theme.text, width=2))
@@ -153,8 +147,9 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
             there = np.flatnonzero(np.isfinite(of_newest).all(axis=1))
             head = of_newest[there[-1]] if len(there) else None
         self.head.setData([] if head is None else [{"pos": head, "brush": colour, "pen": None}])
-        pen = pg.mkPen(theme.condition(2), width=2)
-        self.target.setData([] if target is None else [{"pos": target, "pen": pen, "brush": None}])
+        frame = pg.mkPen(theme.condition(2), width=2)
+        found = [] if target is None else [{"pos": target, "pen": frame, "brush": None}]
+        self.target.setData(found)
         self.plane.setLabel("bottom", names[0])
         self.plane.setLabel("left", names[1])
         self._widen(seen)
@@ -170,6 +165,15 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
         self.plane.setXRange(self._low[0], self._high[0], padding=0.08)
         self.plane.setYRange(self._low[1], self._high[1], padding=0.08)
 
+    def _pens(self, strength: float, condition: int) -> tuple[Any, Any]:
+        """Return the pens of what was true and of what is decoded."""
+        newest, true = strength == 1.0, pg.mkColor(self._theme.text)
+        true.setAlphaF(strength)
+        width = 2.0 if newest else 1.2
+        return pg.mkPen(true, width=1.2), pen(
+            self._theme, condition, width=width, strength=strength
+        )
+
     def _plots(self) -> list[Any]:
         return [*self.traces, *([] if self.plane is None else [self.plane])]
 
@@ -182,15 +186,6 @@ def _curves(plot: Any, n: int) -> list[tuple[Any, Any]]:
         for curve in pair:
             plot.addItem(curve)
     return pairs
-
-
-def _pens(strength: float, colour: str, theme: Theme) -> tuple[Any, Any]:
-    pens = []
-    for name, width in ((theme.text, 1.2), (colour, 2.0)):
-        shown = pg.mkColor(name)
-        shown.setAlphaF(strength)
-        pens.append(pg.mkPen(shown, width=width if strength == 1.0 else 1.0))
-    return pens[0], pens[1]
 
 
 def _newest_first(

@@ -9,12 +9,12 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.model.trials import Trial
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import TRIALS, Panel, choice, conditions, legend, style_plot
+from bci_lfads_gui.panels.base import TRIALS, Panel, choice, legend, pen, style_plot
 
 _MOST = 8  # factors side by side
 _POINTS = 1500  # of a trace
@@ -44,20 +44,22 @@ class FactorsPanel(Panel):
         self.legend = QLabel("no factors yet")
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.legend.setToolTip("Conditions: the label of each trial's align marker")
+        self.legend.setWordWrap(True)
+        # A long list of conditions must not make the panel wider.
+        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.body.addWidget(self.legend)
         self._plots: list[Any] = []
         self._curves: list[list[Any]] = []
         self._zero: list[Any] = []
         self._layout: tuple[object, ...] = ()
         self._version: object = None
-        self._known: dict[str, int] = {}
         self._trials: list[Trial] = []
         self._trace: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
 
     def watch(self, store: Store) -> None:
         """Show another store."""
         super().watch(store)
-        self._version, self._known, self._layout = None, {}, ()
+        self._version, self._layout = None, ()
         self._trials, self._trace = [], None
         self._plots, self._curves, self._zero = [], [], []
         self.view.clear()
@@ -155,7 +157,7 @@ class FactorsPanel(Panel):
         self._version = None
 
     def _draw_trials(self, first: int, width: float, offset: float) -> None:
-        conditions([t.label for t in self._trials], self._known)
+        known = self.store.conditions
         n = len(self._trials)
         for place, curves in enumerate(self._curves):
             k = first * _MOST + place
@@ -165,9 +167,10 @@ class FactorsPanel(Panel):
                     continue
                 trial = self._trials[n - 1 - age]
                 x = offset + (np.arange(len(trial.values)) + 0.5) * width
-                colour = pg.mkColor(self.theme.condition(self._known.get(trial.label, 0)))
-                colour.setAlphaF(1.0 if age == 0 else 0.55 * (1 - age / len(curves)) + 0.08)
-                curve.setPen(pg.mkPen(colour, width=2.5 if age == 0 else 1))
+                strength = 1.0 if age == 0 else 0.6 * (1 - age / len(curves)) + 0.15
+                thick = 2.5 if age == 0 else 1.2
+                of_condition = known.get(trial.label, 0)
+                curve.setPen(pen(self.theme, of_condition, width=thick, strength=strength))
                 curve.setZValue(-age)
                 curve.setData(x, trial.values[:, k])
             self._zero[place].setVisible(True)
@@ -176,7 +179,7 @@ class FactorsPanel(Panel):
             self._plots[-1].setLabel("bottom", "seconds from time zero of the trial")
         newest = self._trials[-1] if self._trials else None
         head = f"newest: trial {newest.number} (bold) &nbsp; " if newest else "no trial yet"
-        self.legend.setText(head + legend(self._known, self.theme))
+        self.legend.setText(head + legend(known, self.theme))
 
     def _length(self, width: float) -> float:
         return width * max((len(t.values) for t in self._trials), default=1)

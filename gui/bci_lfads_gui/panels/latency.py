@@ -125,9 +125,9 @@ class LatencyPanel(Panel):
         bad = self.theme.lights[Level.BAD if of_run else Level.OK]
         self.numbers.setText(
             f"p50 <b>{_ms(summary.median)}</b> &nbsp; p99 <b>{_ms(summary.p99)}</b> &nbsp; max "
-            f"<b>{_ms(summary.maximum)}</b> ms &nbsp; of {summary.n} windows<br>"
-            f'<span style="color:{bad}">deadline {1e3 * deadline:g} ms missed: '
-            f"<b>{summary.misses}</b> of these, <b>{of_run}</b> in this run</span>"
+            f"<b>{_ms(summary.maximum)}</b> ms<br>"
+            f'<span style="color:{bad}">later than {1e3 * deadline:g} ms: <b>{summary.misses}</b> '
+            f"of {summary.n}, <b>{of_run}</b> in this run</span>"
         )
         parts = [f"{name} <b>{_ms(summary.parts[name])}</b>" for name in PARTS]
         parts.append(f"to this window <b>{_ms(summary.received)}</b>")

@@ -16,14 +16,14 @@ class Path:
     ----------
     points
         Shape ``(n, 3)``, on the chosen axes; NaN where a bin did not come.
-    colour
-        ``#rrggbb``.
+    condition
+        By which its colour is chosen.
     strength
         From 0, faint, to 1, the newest.
     """
 
     points: NDArray[np.float64]
-    colour: str
+    condition: int
     strength: float
 
 

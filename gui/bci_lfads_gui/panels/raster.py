@@ -14,10 +14,11 @@ from qtpy.QtWidgets import QLabel
 
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import Panel, choice, style_plot
+from bci_lfads_gui.panels.base import Panel, choice, shared_prefix, style_plot
 
 SPANS = ("2", "5", "10", "30", "60")
 _LABELS = 12  # markers whose text is shown
+_LONGEST = 14  # characters of it
 _FROM, _STEP = 90, 45  # shade of one spike in a column, and what each further one adds
 
 
@@ -166,9 +167,11 @@ class RasterPanel(Panel):
     ) -> None:
         for curve, times in ((self._markers, [t for t, _ in markers]), (self._aligns, aligns)):
             curve.setData(np.repeat(times, 2), np.tile((0.0, float(n_units)), len(times)))
+        before = shared_prefix(tuple(self.store.conditions))
         newest = _apart(markers, 0.17 * float(self.span.currentText()))
         for text, (at, label) in zip(self._texts, newest, strict=False):
-            text.setText(label if len(label) <= 14 else label[:13] + "…")
+            name = label.removeprefix(before)  # what all conditions begin with says nothing
+            text.setText(name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}")
             text.setPos(at, n_units)
             text.show()
         for text in self._texts[len(newest) :]:

@@ -13,7 +13,7 @@ from bci_lfads_gui.model.projection import Frame, fit
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.opengl import OpenGL
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import TRIALS, Panel, choice, conditions
+from bci_lfads_gui.panels.base import TRIALS, Panel, choice
 from bci_lfads_gui.panels.paths import Path
 from bci_lfads_gui.panels.space_flat import FlatView
 
@@ -71,7 +71,6 @@ class SpacePanel(Panel):
         self.body.addWidget(self.note)
         self._frame: Frame | None = None
         self._version: object = None
-        self._known: dict[str, int] = {}
         self._rows: list[list[Any]] = []
 
     @property
@@ -82,7 +81,7 @@ class SpacePanel(Panel):
     def watch(self, store: Store) -> None:
         """Show another store, on axes of its own."""
         super().watch(store)
-        self._frame, self._version, self._known = None, None, {}
+        self._frame, self._version = None, None
         self._rows = []
         for view in self._views():
             view.clear_paths()
@@ -168,7 +167,7 @@ class SpacePanel(Panel):
                 trials = series.trials.newest(kept)
                 n = len(trials)
                 return [
-                    (t.values, t.label, 1.0 if k == n - 1 else 0.1 + 0.5 * (k + 1) / n)
+                    (t.values, t.label, 1.0 if k == n - 1 else 0.15 + 0.6 * (k + 1) / n)
                     for k, t in enumerate(trials)
                 ]
             if series.rows is None:
@@ -185,13 +184,11 @@ class SpacePanel(Panel):
 
     def _draw(self, frame: Frame, boxes: tuple[int, ...], three: bool) -> None:
         found = self._paths()
-        conditions([label for _, label, _ in found], self._known)
         self._rows, paths = [], []
         for k, (values, label, strength) in enumerate(found):
             at = frame.coordinates(values)[:, list(boxes)]
             self._rows += [[k, label, *row] for row in at.tolist()]
-            colour = self.theme.condition(self._known.get(label, 0))
-            paths.append(Path(at, colour, strength))
+            paths.append(Path(at, self.store.conditions.get(label, 0), strength))
         why_not = self._opengl.why_not() if three else ""
         if three and not why_not and self.deep is None:
             self._make_deep()

@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from pyqtgraph import opengl as gl
 
-from bci_lfads_gui.palette import Theme
+from bci_lfads_gui.palette import DARK, Theme
 from bci_lfads_gui.panels.paths import AZIMUTH, BOX, ELEVATION, NAMES_AT, Path, unit_cube
 
 _SMOOTH = "translucent"
@@ -24,6 +24,7 @@ class DeepView(gl.GLViewWidget):
         super().__init__()
         self.setCameraParams(fov=40)
         self.setCameraPosition(distance=_FAR, elevation=ELEVATION, azimuth=AZIMUTH)
+        self._theme = DARK
         self._curves: list[Any] = []
         self._heads = gl.GLScatterPlotItem(pos=np.zeros((0, 3)), size=9, glOptions=_SMOOTH)
         self._box = gl.GLLinePlotItem(pos=BOX, mode="lines", antialias=True, glOptions=_SMOOTH)
@@ -33,6 +34,7 @@ class DeepView(gl.GLViewWidget):
 
     def set_theme(self, theme: Theme) -> None:
         """Take on other colours."""
+        self._theme = theme
         self.setBackgroundColor(theme.window)
         self._box.setData(color=pg.mkColor(theme.line).getRgbF())
         for name in self._names:
@@ -67,7 +69,7 @@ class DeepView(gl.GLViewWidget):
             curve.setVisible(len(points) > 1)
             if len(points) < 2:
                 continue
-            colour = pg.mkColor(path.colour).getRgbF()[:3]
+            colour = pg.mkColor(self._theme.condition(path.condition)).getRgbF()[:3]
             width = 2.5 if path.strength == 1.0 else 1.2
             curve.setData(pos=points, color=(*colour, path.strength), width=width)
             if path.strength == 1.0:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 
 from bci_lfads_gui.model.projection import rotate
-from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import style_plot
+from bci_lfads_gui.palette import DARK, Theme
+from bci_lfads_gui.panels.base import pen, style_plot
 from bci_lfads_gui.panels.paths import AZIMUTH, BOX, ELEVATION, NAMES_AT, Path, unit_cube
 
 _TURN = 0.5  # degrees a pixel
@@ -30,6 +30,7 @@ class FlatView(pg.GraphicsLayoutWidget):
         self.plot.hideButtons()
         self.azimuth, self.elevation = AZIMUTH, ELEVATION
         self.deep = False
+        self._theme = DARK
         self._from: Any = None
         self._curves: list[Any] = []
         self._heads = pg.ScatterPlotItem(size=9, pxMode=True)
@@ -40,6 +41,7 @@ class FlatView(pg.GraphicsLayoutWidget):
 
     def set_theme(self, theme: Theme) -> None:
         """Take on other colours."""
+        self._theme = theme
         self.setBackground(theme.window)
         style_plot(self.plot, theme)
         self._box.setPen(pg.mkPen(theme.line, width=1))
@@ -64,12 +66,12 @@ class FlatView(pg.GraphicsLayoutWidget):
         heads = []
         for k, (curve, path) in enumerate(zip(self._curves, paths, strict=False)):
             flat = self._turn(unit_cube(path.points, low, high)) if self.deep else path.points
-            colour = pg.mkColor(path.colour)
-            colour.setAlphaF(path.strength)
-            curve.setPen(pg.mkPen(colour, width=2.5 if path.strength == 1.0 else 1.2))
+            width = 2.5 if path.strength == 1.0 else 1.2
+            curve.setPen(pen(self._theme, path.condition, width=width, strength=path.strength))
             curve.setZValue(k)
             curve.setData(flat[:, 0], flat[:, 1])
             if path.strength == 1.0:
+                colour = self._theme.condition(path.condition)
                 heads.append({"pos": flat[-1, :2], "brush": colour, "pen": None})
         for curve in self._curves[len(paths) :]:
             curve.setData([], [])
