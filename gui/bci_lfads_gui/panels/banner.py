@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QSizePolicy
 
 from bci_lfads.rig import TrialSettings
@@ -12,6 +13,8 @@ from bci_lfads_gui.model.shadow import shadow_light
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.palette import DARK, GLYPHS, Theme
 from bci_lfads_gui.panels.base import escape
+
+_LEAST_ROOM = 120  # pixels; a label that was never shown has no width yet
 
 
 class Banner(QFrame):
@@ -50,6 +53,7 @@ class Banner(QFrame):
         self.inputs.setToolTip("The worst of the rig's streams; see the panel Streams")
         self.shadow = QLabel()
         self.shadow.setTextFormat(Qt.TextFormat.RichText)
+        self.shadow.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.shadow.setToolTip("What a second engine, in the shadow of the first, makes of windows")
         grid = QGridLayout(self)
         grid.setContentsMargins(8, 4, 8, 4)
@@ -106,7 +110,7 @@ class Banner(QFrame):
         if not reason:
             warned = worst is not None and worst.level > Level.OK
             reason = "the loop runs, but look at its streams" if warned else "all well"
-        _put(self.reason, f"<b>{escape(reason)}</b>", reason)
+        _put(self.reason, f"<b>{escape(_fitting(self.reason, reason, bold=True))}</b>", reason)
         if about is None:
             self.facts.setText(escape(problem) if store.rig else "")
         else:
@@ -117,7 +121,7 @@ class Banner(QFrame):
                 f"{window} {about.n_bins} × {1e3 * about.bin_width:g} ms · "
                 f"{len(about.unit_labels)} units, {about.n_factors} factors"
             )
-            _put(self.facts, escape(what), what)
+            _put(self.facts, escape(_fitting(self.facts, what)), what)
         where = "this machine" if here else host
         at = "" if not store.rig else f"rig <b>{escape(store.rig)}</b>"
         at += f" on {escape(where)}" if where else ""
@@ -133,7 +137,7 @@ class Banner(QFrame):
         light = shadow_light(message.content) if message is not None and connected else None
         self.shadow.setVisible(light is not None)
         if light is not None:
-            _put(self.shadow, self._lit(light), light.reason)
+            self._light(self.shadow, light)
 
     def _count(self, message: Message) -> None:
         numbers = (
@@ -158,11 +162,12 @@ class Banner(QFrame):
             self.inputs.setText("")
             return
         light = Light(worst.level, worst.reason or "streams well")
-        _put(self.inputs, self._lit(light), light.reason)
+        self._light(self.inputs, light)
 
-    def _lit(self, light: Light) -> str:
-        colour = self.theme.lights[light.level]
-        return f'<span style="color:{colour}">{GLYPHS[light.level]} {escape(light.reason)}</span>'
+    def _light(self, label: QLabel, light: Light) -> None:
+        colour, words = self.theme.lights[light.level], f"{GLYPHS[light.level]} {light.reason}"
+        shown = escape(_fitting(label, words))
+        _put(label, f'<span style="color:{colour}">{shown}</span>', light.reason)
 
     def _drift(self) -> None:
         drift = self.store.drift()
@@ -171,11 +176,19 @@ class Banner(QFrame):
             return
         level = Level.BAD if drift.alarm else Level.WARN if drift.changed else Level.OK
         words = ("drift: " if drift.seconds else "") + drift.in_words()
-        _put(self.drift, self._lit(Light(level if drift.seconds else Level.OFF, words)), words)
+        self._light(self.drift, Light(level if drift.seconds else Level.OFF, words))
+
+
+def _fitting(label: QLabel, text: str, *, bold: bool = False) -> str:
+    """Return as much of a text as the label has room for; its tool tip has all of it."""
+    font = label.font()
+    font.setBold(bold)
+    room = max(label.width(), _LEAST_ROOM)
+    return str(QFontMetrics(font).elidedText(text, Qt.TextElideMode.ElideRight, room))
 
 
 def _put(label: QLabel, text: str, tip: str) -> None:
     if label.text() != text:
         label.setText(text)
-        if label.toolTip() != tip and "<" not in tip:
-            label.setToolTip(tip)
+    if label.toolTip() != tip and "<" not in tip:
+        label.setToolTip(tip)

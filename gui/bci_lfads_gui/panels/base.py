@@ -8,6 +8,7 @@ from typing import Any
 
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from bci_lfads_gui.model.store import Store
@@ -114,7 +115,12 @@ def shared_prefix(labels: Sequence[str]) -> str:
 
 
 def pen(theme: Theme, condition: int, *, width: float, strength: float = 1.0) -> Any:
-    """Return a pen in a condition's colour and stroke; strength is from 0 to 1."""
+    """Return a pen in a condition's colour and stroke; strength is from 0 to 1.
+
+    Plots' pens count the screen's pixels, of which a scaled screen has more.
+    """
+    screen = QGuiApplication.primaryScreen()
+    width *= 1.0 if screen is None else screen.devicePixelRatio()
     colour = pg.mkColor(theme.condition(condition))
     colour.setAlphaF(strength)
     stroke = theme.stroke(condition)

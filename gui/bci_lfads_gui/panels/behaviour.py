@@ -14,10 +14,11 @@ from bci_lfads_gui.model.agreement import agreement
 from bci_lfads_gui.model.overlay import Stretch, cursor_of, stretches
 from bci_lfads_gui.model.store import Series, Store
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import TRIALS, Panel, choice, escape, legend
+from bci_lfads_gui.panels.base import TRIALS, Panel, choice, escape, legend, shared_prefix
 from bci_lfads_gui.panels.behaviour_plots import BehaviourPlots
 
 SPANS = ("2", "5", "10", "30", "60")
+_AXES = 3
 VIEWS = ("plane, traces", "traces", "plane")
 
 
@@ -103,12 +104,13 @@ class BehaviourPanel(Panel):
         in_trials = decoded.trials is not None
         known = self.store.conditions
         numbers = [known.get(s.label, 0) if in_trials else 1 for s in shown]
-        can_plane = len(decoded.labels) > 1 or cursor is not None
+        # More channels than that, such as probabilities of classes, are no place.
+        can_plane = 1 < len(decoded.labels) <= _AXES or cursor is not None
         view = VIEWS[self.view_of.currentIndex()]
         self.view.arrange(
             decoded.labels, trials if in_trials else 1, plane="plane" in view and can_plane,
             traces="traces" in view or not can_plane,
-            below="seconds from time zero of the trial" if in_trials else "seconds before newest",
+            below="seconds in trial" if in_trials else "seconds before newest",
         )  # fmt: skip
         width = decoded.trials.bin_width if decoded.trials else 0.0
         length = len(shown[-1].x) * width
@@ -135,12 +137,14 @@ class BehaviourPanel(Panel):
         else:
             named = legend(self.store.conditions, theme)
             head = f"newest: trial {newest.number} (bold) &nbsp; {named}"
+        if before := shared_prefix(self._labels):
+            head += f" · channels: {escape(before)}…"
         if lag:
             head += f", {1e3 * lag:g} ms after its bins"
         true = np.concatenate([s.true for s in self._shown])
         if not np.isfinite(true).any():
             why = f": {escape(away)}" if away else (
-                "; where a stream has it, choose that in Streams and ‘Use selected’"
+                " (where a stream has it: Streams, ‘Use selected’)"
             )  # fmt: skip
             self.note.setText(f"{head} · the true behaviour is not known{why}")
             return

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from bci_lfads_gui.model.overlay import PLACE, Cursor, Stretch
 from bci_lfads_gui.palette import DARK, Theme
-from bci_lfads_gui.panels.base import pen, style_plot
+from bci_lfads_gui.panels.base import pen, shared_prefix, style_plot
 
-MOST = 4  # channels below each other
+_MOST, _BELOW = 8, 4  # channels in all, and below each other
 _POINTS = 1500  # of a trace
 _Floats = NDArray[np.float64]
 
@@ -69,9 +69,11 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
         self.forget()
         self._layout, self._labels = wanted, labels
         self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
-        shown = labels[:MOST] if traces else ()
+        shown = labels[:_MOST] if traces else ()
+        before = shared_prefix(labels)
+        height = min(len(shown), _BELOW)
         if plane:
-            self.plane = self._add(row=0, col=0, rowspan=max(1, len(shown)))
+            self.plane = self._add(row=0, col=0, rowspan=max(1, height))
             self.plane.setAspectLocked(True)
             self.of_plane = _curves(self.plane, curves)
             self.target = pg.ScatterPlotItem(size=18, pxMode=True, symbol="s")
@@ -79,12 +81,12 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
             for item in (self.target, self.head):
                 self.plane.addItem(item)
         for k, label in enumerate(shown):
-            plot = self._add(row=k, col=1)
-            plot.setLabel("left", label)
+            plot = self._add(row=k % _BELOW, col=1 + k // _BELOW)
+            plot.setLabel("left", label[len(before) :])
             plot.getAxis("left").setWidth(48)
             if self.traces:
                 plot.setXLink(self.traces[0])
-            last = k + 1 == len(shown)
+            last = k + 1 in (height, len(shown))
             plot.getAxis("bottom").setStyle(showValues=last)
             if last:
                 plot.setLabel("bottom", below)

@@ -202,7 +202,7 @@ class FactorsPanel(Panel):
         x = np.insert(x, gaps, np.nan)
         for place, curves in enumerate(self._curves):
             y = np.insert(values[::step, first * _MOST + place].astype(float), gaps, np.nan)
-            curves[0].setPen(pg.mkPen(self.theme.condition(0), width=1.5))
+            curves[0].setPen(pen(self.theme, 0, width=1.5))
             curves[0].setData(x, y)
             self._zero[place].setVisible(False)
         self._plots[0].setXRange(-span, 0.0, padding=0)

@@ -170,8 +170,7 @@ class RasterPanel(Panel):
         before = shared_prefix(tuple(self.store.conditions))
         newest = _apart(markers, 0.17 * float(self.span.currentText()))
         for text, (at, label) in zip(self._texts, newest, strict=False):
-            name = label.removeprefix(before)  # what all conditions begin with says nothing
-            text.setText(name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}")
+            text.setText(_short(label.removeprefix(before)))
             text.setPos(at, n_units)
             text.show()
         for text in self._texts[len(newest) :]:
@@ -230,6 +229,13 @@ class RasterPanel(Panel):
         self.heat.setXRange(x, x + wide, padding=0)
         self.heat.setLabel("bottom", below)
         self.of_rates.setText(f"{title} · 0 to {self._top:.0f} Hz")
+
+
+def _short(label: str) -> str:
+    """Return the end of a label: there is what tells one marker from another."""
+    while len(label) > _LONGEST and "/" in label:
+        label = label.partition("/")[2]
+    return label if len(label) <= _LONGEST else f"…{label[1 - _LONGEST :]}"
 
 
 def _apart(markers: list[tuple[float, str]], least: float) -> list[tuple[float, str]]:
