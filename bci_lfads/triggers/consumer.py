@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import threading
@@ -142,8 +141,9 @@ class TriggerRun:
             self._check_order(stamp, machine)
             # Of a trial all bins come at once; its age is that of the last.
             age = now - (stamp if self._regular else newest) - 0.5 * self._width
-            if age > self._settings.max_age:
-                self._fault("age", f"a row is {1e3 * age:.0f} ms old", lasting=True)
+            if abs(age) > self._settings.max_age:
+                when = "old" if age > 0 else "in the future: clocks differ"
+                self._fault("age", f"a row is {1e3 * abs(age):.0f} ms {when}", lasting=True)
             else:
                 self.guard.clear("age")
             for decision in machine.observe(row, stamp, now):
@@ -277,7 +277,7 @@ class TriggerRun:
         now = self._clock()
         self._next_status = now + _STATUS_EVERY
         status = self._as_status()
-        self._status.push_sample([json.dumps(status)], now)
+        self._status.push_sample([as_json(status)], now)
         return status
 
     def _write(self, event: str, more: dict[str, object]) -> None:

@@ -135,7 +135,7 @@ class TriggerSettings(Settings):
     format: Literal["json", "label"] = "json"
     """Of the markers: JSON that says all, or the label alone."""
     max_age: float = Field(default=0.1, gt=0, le=60)
-    """Seconds from a bin's end to its row here; an older row is a fault."""
+    """Seconds from a bin's end to its row here; an older row, or one so far ahead, is a fault."""
     max_silence: float = Field(default=0.5, gt=0, le=3600)
     """Seconds without a row after which that is a fault."""
     dead_man: float = Field(default=10.0, gt=0, le=3600)

@@ -180,7 +180,7 @@ def test_a_label_alone(start):
     assert trigger.heard(1)[0][0] == "stim"
 
 
-@pytest.mark.parametrize("what", ["row", "gap", "order", "age"])
+@pytest.mark.parametrize("what", ["row", "gap", "order", "age", "future"])
 def test_what_is_wrong_with_a_row_disarms(both, what):
     source, trigger = both
     source.steady(0, 0)
@@ -193,18 +193,22 @@ def test_what_is_wrong_with_a_row_disarms(both, what):
         source.next -= 0.1
         source.push(0)
     else:
-        source.next -= 3.0
+        source.next += 3.0 if what == "future" else -3.0
         source.push(0)
     until(lambda: not armed(trigger))
-    # A row that is too old has gone back, too.
+    # A row that is too old has gone back, too, and one of the future leaves a gap.
     reason = trigger.run.guard.reason
-    assert reason.startswith({"age": "order"}.get(what, what)), reason
+    assert reason.startswith({"age": "order", "future": "gap"}.get(what, what)), reason
     source.next = pylsl.local_clock()
     source.push(0, 0)
     source.push(5)
     until(lambda: trigger.lines("decision"))
     assert trigger.lines("decision")[-1]["verdict"] == "disarmed", "it does not arm itself again"
-    assert any(line["what"] == what for line in trigger.lines("fault"))
+    kind = "age" if what == "future" else what
+    words = [line["words"] for line in trigger.lines("fault") if line["what"] == kind]
+    assert words
+    if kind == "age":
+        assert ("in the future" in words[0]) == (what == "future"), words
     assert trigger.lines("disarmed")
 
 
