@@ -156,7 +156,7 @@ def _parts(rows: Rows, features: Floats, targets: Floats, facts: Facts) -> tuple
     if facts.mode == "sliding":
         margin = rows.n_bins + facts.history + round(5 * facts.smoothing / facts.bin_width)
         n_good = int(np.isfinite(targets).all(axis=1).sum())
-        length = max(_BLOCK * rows.n_bins, n_good // _MOST_BLOCKS)
+        length = max(_BLOCK * rows.n_bins, 2 * margin, n_good // _MOST_BLOCKS)
         cut = []
         for s in stretches:
             good = np.isfinite(targets[s]).all(axis=1)
@@ -172,9 +172,9 @@ def _parts(rows: Rows, features: Floats, targets: Floats, facts: Facts) -> tuple
     kept = [s for s in stretches if s.stop > s.start and np.isfinite(targets[s]).all()]
     if len(kept) < _FEWEST:
         raise DecoderError(
-            f"{len(kept)} trials, or stretches of {_BLOCK} windows, have behaviour and share no "
-            f"spikes; at least {_FEWEST} are needed to cross-validate: record more, or look at "
-            "the times of the behaviour"
+            f"{len(kept)} trials, or stretches of {_BLOCK} windows (longer if the decoder's memory "
+            f"is), have behaviour and share no spikes; at least {_FEWEST} are needed to "
+            "cross-validate: record more, or look at the times of the behaviour"
         )
     return np.stack([features[s] for s in kept]), np.stack([targets[s] for s in kept])
 

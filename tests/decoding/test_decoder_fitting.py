@@ -77,6 +77,15 @@ def test_what_is_fitted_scores_on_its_recording_as_it_runs(reaches, model, mode,
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_decoder_may_remember_longer_than_the_shortest_block(reaches, model):
+    """Then blocks are longer, so that something is left of each."""
+    asked = Asked("ridge", "counts", **VELOCITY, smoothing=0.7)
+    report = fit(reaches, rig_for("r", "sliding"), model, asked)
+    assert report.n_parts >= 5
+    with pytest.raises(DecoderError, match=r"longer if the decoder's memory is\), have behaviour"):
+        fit(reaches, rig_for("r", "sliding"), model, replace(asked, smoothing=9.0))
+
+
 def test_noise_is_not_decoded(reaches, model):
     times = reaches.series["velocity"].times
     noise = np.random.default_rng(0).normal(size=(len(times), 1)).astype(np.float32)
@@ -159,7 +168,7 @@ def test_too_little_is_said(reaches, model):
     short = replace(reaches, series={"velocity": Series(
         reaches.series["velocity"].times[:100], reaches.series["velocity"].values[:100],
         ("vx", "vy"))})  # fmt: skip
-    with pytest.raises(DecoderError, match="0 trials, or stretches of 8 windows, have behaviour"):
+    with pytest.raises(DecoderError, match="0 trials, or stretches of 8 windows"):
         fit(short, rig_for("r", "sliding"), model, Asked(behaviour="velocity"))
 
 
