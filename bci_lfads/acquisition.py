@@ -27,6 +27,7 @@ class Taken(Protocol):
 
     stamp: float
     added: float
+    opened_at: float
 
 
 class SpikeInput(Protocol):
@@ -130,7 +131,7 @@ class Acquisition:
         self._lost_since: float | None = None
         self._was_open = self._begun = self._drained = False
         self.journal = Journal()
-        self._added = (0.0, 0.0)
+        self._noted = {Event.OPEN: (0.0, 0.0), Event.CLOCK: (0.0, 0.0)}  # of spikes and markers
         self._position = -1
         self._stop = threading.Event()
 
@@ -163,7 +164,8 @@ class Acquisition:
         chunk = markers.pull()
         if not len(chunk.times):
             return False
-        self._note_clocks(self._added[0], markers.connection.added)
+        self._note(Event.OPEN, markers=markers.connection.opened_at)
+        self._note(Event.CLOCK, markers=markers.connection.added)
         if self._stream_clock() and self._newest_marker == -math.inf:
             self._begin_windows(float(chunk.times[0]))
         self.windows.push_markers(chunk.times, chunk.labels)
@@ -183,7 +185,8 @@ class Acquisition:
                 self._drained = True
                 break
             came = True
-            self._note_clocks(self._spikes.connection.added, self._added[1])
+            self._note(Event.OPEN, spikes=self._spikes.connection.opened_at)
+            self._note(Event.CLOCK, spikes=self._spikes.connection.added)
             if not self._begun:
                 self._begin(now)
             if len(chunk.times):
@@ -236,11 +239,15 @@ class Acquisition:
         self.windows.begin(time)
         self.journal.write(Event.BEGIN, self._clock(), time)
 
-    def _note_clocks(self, spikes: float, markers: float) -> None:
-        """Note what is added to stamps, where it is not what was added before."""
-        if (spikes, markers) != self._added:
-            self._added = spikes, markers
-            self.journal.write(Event.CLOCK, self._clock(), spikes, markers)
+    def _note(
+        self, event: Event, *, spikes: float | None = None, markers: float | None = None
+    ) -> None:
+        """Note what samples from now on are of, where that has changed; None leaves it."""
+        known = self._noted[event]
+        new = known[0] if spikes is None else spikes, known[1] if markers is None else markers
+        if new != known:
+            self._noted[event] = new
+            self.journal.write(event, self._clock(), *new)
 
     def _follow_connection(self) -> bool:
         """Note losses of the spike stream; return whether the watermark may move."""

@@ -38,6 +38,9 @@ class Event(IntEnum):
     """The run was over, and what was left was given."""
     CLOCK = 6
     """Samples taken from now on: ``a`` is added to stamps of spikes, ``b`` to those of markers."""
+    OPEN = 7
+    """Samples taken from now on are of the connections that were made at ``a`` to the spikes and at
+    ``b`` to the markers; 0 before the first. No row counts samples of two connections."""
 
 
 class Journal:

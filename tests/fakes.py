@@ -13,12 +13,22 @@ from bci_lfads.streams.decoders import DecoderCounters
 class FakeSpikes:
     def __init__(self) -> None:
         self.chunks: deque[SpikeChunk] = deque()
-        self.state, self.opened_at = "open", 0.0
+        self.state = "open"
         self.last_stamp, self.n_pulled = -math.inf, 0
         self.source_bins = None
         self.reason, self.time_base = "", "lsl"
         self.counters = DecoderCounters()
-        self.connection = SimpleNamespace(losses=0, correction=0.0, added=0.0, stamp=math.nan)
+        self.connection = SimpleNamespace(
+            losses=0, correction=0.0, added=0.0, stamp=math.nan, opened_at=0.0
+        )  # fmt: skip
+
+    @property
+    def opened_at(self):
+        return self.connection.opened_at
+
+    @opened_at.setter
+    def opened_at(self, time):
+        self.connection.opened_at = time
 
     def open(self, timeout, stop):
         return self.state == "open" or not stop.wait(timeout)
@@ -48,7 +58,7 @@ class FakeMarkers:
     def __init__(self) -> None:
         self.waiting: deque[tuple[float, str]] = deque()
         self.state, self.reason = "open", ""
-        self.connection = SimpleNamespace(added=0.0, stamp=math.nan)
+        self.connection = SimpleNamespace(added=0.0, stamp=math.nan, opened_at=0.0)
 
     def open(self, timeout, stop):
         return self.state == "open" or not stop.wait(timeout)

@@ -5,6 +5,7 @@ import pytest
 from fakes import FakeMarkers, FakeSpikes
 
 from bci_lfads.acquisition import Acquisition
+from bci_lfads.journal import Event
 from bci_lfads.slots import SlotQueue
 from bci_lfads.streams.decoders import SourceBins
 from bci_lfads.windows import SlidingWindows, TrialWindows
@@ -220,3 +221,23 @@ def test_how_long_spikes_take_to_arrive_is_noted():
     stream.spikes.push(50.0)
     stream.at(2.0)
     assert stream.acquisition.arrival.n == 0
+
+
+def test_no_row_of_the_journal_counts_samples_of_two_connections():
+    """Else no one could tell which of the recorded samples around a loss the loop had."""
+    world = World(sliding=True)
+    world.spikes.opened_at = 1.0
+    world.at(1.0)
+    world.spikes.push(1.001)
+    world.at(1.002)
+    world.spikes.push(1.003, 1.004)  # of a bin that does not close before the loss
+    world.at(1.006)
+    world.spikes.state = "waiting"
+    world.at(1.3)
+    world.spikes.state, world.spikes.opened_at = "open", 1.5
+    world.spikes.push(1.52, 1.53, 1.54)
+    world.at(1.55)
+    (rows,) = (r.copy() for r, _ in world.acquisition.journal.read())
+    opened = [(r[1], r[5]) for r in rows if r[0] == Event.OPEN]
+    assert opened == [(0, 1.0), (3, 1.5)]
+    assert rows[-1, 1] == 6
