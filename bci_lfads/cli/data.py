@@ -306,7 +306,7 @@ def _record_rig(
             lasted = done
             advance(done)
 
-        recorder.run(stop.wait, complete, on_progress)
+        recorder.run(stop.wait, complete, on_progress, drain=ordered)
     return lasted
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import IO
 
 _log = logging.getLogger(__name__)
-_END = 10.0  # seconds for it to write its last samples
-_LINGER = 0.5  # seconds for the last samples to reach it
+_END = 15.0  # seconds for it to take and write the last samples
 
 
 class RecorderProcess:
@@ -85,7 +84,6 @@ class RecorderProcess:
         """
         process = self._process
         if not self.problem and process is not None and process.stdin is not None:
-            time.sleep(_LINGER)
             process.stdin.close()
             try:
                 process.wait(_END)

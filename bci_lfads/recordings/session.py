@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ from pylsl.util import LostError, TimeoutError  # noqa: A004 - pylsl's own name
 from bci_lfads.errors import RecordingError
 from bci_lfads.headers import parse_header
 from bci_lfads.recordings.xdf_writer import XdfWriter
-from bci_lfads.rig import Rig
-from bci_lfads.streams.connection import describe, predicate
+from bci_lfads.rig import Rig, TrialSettings
+from bci_lfads.streams.connection import predicate
 
 _log = logging.getLogger(__name__)
-OUTPUTS = ("TrialFactors", "Factors", "Rates", "Status", "Latency", "Journal")
-"""Last words of the names of what a rig may publish; see docs/lsl.md."""
+_OUTPUTS = "outputs"
 _MOST = 8192  # samples a pull
 _BUFFER = 360  # seconds that may wait while the disk does not answer
 _CLOCK_EVERY = 5.0  # seconds
@@ -29,6 +29,8 @@ _FORGET = 2.0  # seconds after which a stream that no longer answers is taken as
 _POLL = 0.005  # seconds between two looks at the inlets: LSL drops what waits when a source dies
 _INTERVAL = 0.1  # seconds between two writes
 _LOOK_EVERY = 0.05  # seconds between two looks for streams, as of the loop's connections
+_QUIET = 60  # looks without a sample after which a run that has ended has said all
+_DRAIN = 5.0  # seconds to wait for that
 
 
 def check_session(path: Path, overwrite: bool) -> None:
@@ -77,19 +79,23 @@ class SessionRecorder:
     ) -> None:
         check_session(path, overwrite)
         self._path, self._clock = path, clock
-        queries = [rig.input.spikes.properties()]
-        if rig.input.markers is not None:
-            queries.append(rig.input.markers.properties())
-        queries += [{"source_id": f"bci-lfads:{rig.name}:{stream}"} for stream in OUTPUTS]
+        window, markers = rig.window, rig.input.markers
+        trials = isinstance(window, TrialSettings)
+        asked = {"spikes": predicate(rig.input.spikes.properties())}
+        if markers is not None:
+            asked["markers"] = predicate(markers.properties())
+        # The run's streams, and those of its decoder, triggers and virtual rig; see docs/lsl.md.
+        asked[_OUTPUTS] = predicate({}, begins={"source_id": f"bci-lfads:{rig.name}:"})
         self._resolvers = {
-            describe(q): pylsl.ContinuousResolver(pred=predicate(q), forget_after=_FORGET)
-            for q in queries
+            what: pylsl.ContinuousResolver(pred=pred, forget_after=_FORGET)
+            for what, pred in asked.items()
         }
-        self._needed = list(self._resolvers)[: len(queries) - len(OUTPUTS)]
-        # Factors of one kind or the other, rates if asked for; these three always.
-        self._needed += list(self._resolvers)[-3:]
+        self._needed = {"spikes", "Status", "Latency", "Journal"}
+        self._needed.add("TrialFactors" if trials else "Factors")
+        self._needed |= {"markers"} if trials else set()
+        self._needed |= {"Rates"} if rig.output.rates else set()
         self._streams: dict[str, _Stream] = {}
-        self._gone: set[str] = set()
+        self._gone: dict[str, float] = {}  # uid of what was lost, and until when to let it be
         self._next_boundary, self._next_look = clock() + _BOUNDARY_EVERY, 0.0
         try:
             self._writer = XdfWriter(path)
@@ -99,8 +105,7 @@ class SessionRecorder:
     @property
     def complete(self) -> bool:
         """Whether all that a rig always has is being recorded."""
-        taken = {s.query for s in self._streams.values() if s.number}
-        return all(query in taken for query in self._needed)
+        return self._needed <= {s.what for s in self._streams.values() if s.number}
 
     @property
     def names(self) -> list[str]:
@@ -112,6 +117,8 @@ class SessionRecorder:
         stop: Callable[[float], bool],
         on_complete: Callable[[], None] = lambda: None,
         on_progress: Callable[[float], None] = lambda seconds: None,
+        *,
+        drain: bool = False,
     ) -> None:
         """Record until told to stop, then write what has arrived and close the file.
 
@@ -123,6 +130,9 @@ class SessionRecorder:
             Called once, when all that a rig always has is being recorded.
         on_progress
             Called at each look with the seconds since the beginning.
+        drain
+            Whether the run has ended when `stop` says so: then what it published in its last moment
+            may still be on its way, and is waited for.
 
         Raises
         ------
@@ -138,6 +148,8 @@ class SessionRecorder:
                     on_complete()
                 on_progress(self._clock() - began)
             self.step()
+            if drain:
+                self._drain()
             for stream in self._streams.values():
                 stream.end(self._writer)
         except OSError as error:
@@ -153,34 +165,46 @@ class SessionRecorder:
         now = self._clock()
         if now >= self._next_look:
             self._next_look = now + _LOOK_EVERY
-            self._look()
+            self._look(now)
         for uid, stream in list(self._streams.items()):
             if not stream.take(self._writer, now):
                 _log.warning("'%s' is gone; it is recorded again when it is back", stream.name)
                 stream.end(self._writer)
                 del self._streams[uid]
-                self._gone.add(uid)
+                self._gone[uid] = now + _FORGET  # it may answer for a while
         if now >= self._next_boundary:
             self._next_boundary = now + _BOUNDARY_EVERY
             self._writer.boundary()
 
-    def _look(self) -> None:
-        there: set[str] = set()
-        for query, resolver in self._resolvers.items():
+    def _drain(self) -> None:
+        """Go on until the run's own streams are quiet; on a busy machine that takes a while."""
+        until, quiet, before = self._clock() + _DRAIN, 0, -1
+        while quiet < _QUIET and self._clock() < until:
+            time.sleep(_POLL)
+            self.step()
+            own = self._needed - {"spikes", "markers"}
+            taken = sum(s.taken for s in self._streams.values() if s.what in own)
+            quiet, before = quiet + 1 if taken == before else 0, taken
+
+    def _look(self, now: float) -> None:
+        self._gone = {uid: until for uid, until in self._gone.items() if until > now}
+        for what, resolver in self._resolvers.items():
             for info in resolver.results():
                 uid = info.uid()
-                there.add(uid)
-                if uid not in self._streams and uid not in self._gone:
-                    self._streams[uid] = _Stream(query, info)
-        self._gone &= there  # a lost stream may answer for a while
+                if uid in self._streams or uid in self._gone:
+                    continue
+                word = info.source_id().rsplit(":", 1)[-1] if what == _OUTPUTS else what
+                self._streams[uid] = _Stream(word, info)
 
 
 class _Stream:
-    """One connection to a stream."""
+    """One connection to a stream: the spikes, the markers, or an output by its last word."""
 
-    def __init__(self, query: str, info: Any) -> None:
-        self.query, self.name = query, info.name()
+    def __init__(self, what: str, info: Any) -> None:
+        self.what, self.name = what, info.name()
         self.number = 0
+        self.taken = 0
+        """Samples so far."""
         self._inlet = pylsl.StreamInlet(info, _BUFFER, recover=False)
         self._opened = False
         self._next_clock = self._next_write = 0.0
@@ -206,7 +230,9 @@ class _Stream:
             self.number = writer.stream(xml, parse_header(xml).format)
             _log.info("recording '%s'", self.name)
         if self._inlet.samples_available():
-            self._waiting.append(self._inlet.pull_chunk(0.0, _MOST, as_numpy=True))
+            came = self._inlet.pull_chunk(0.0, _MOST, as_numpy=True)
+            self.taken += len(came[1])
+            self._waiting.append(came)
         if now >= self._next_write:
             self._next_write = now + _INTERVAL
             self._write(writer)

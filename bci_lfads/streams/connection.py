@@ -265,21 +265,31 @@ class Connection:
         self.state, self.reason = "waiting", reason
 
 
-def predicate(query: Mapping[str, str]) -> str:
+def predicate(query: Mapping[str, str], *, begins: Mapping[str, str] | None = None) -> str:
     """Return LSL's XPath for properties that must match.
+
+    Parameters
+    ----------
+    query
+        Properties that must be equal.
+    begins
+        Properties that must begin so.
 
     Raises
     ------
     StreamError
         Where a property has both kinds of quotes, for which XPath has no words.
     """
-    parts = []
-    for name, value in query.items():
-        quote = '"' if "'" in value else "'"
-        if quote in value:
-            raise StreamError(f"a stream's {name} cannot be asked for with both quotes: {value}")
-        parts.append(f"{name}={quote}{value}{quote}")
+    parts = [f"{name}={_quoted(name, value)}" for name, value in query.items()]
+    parts += [f"starts-with({n},{_quoted(n, value)})" for n, value in (begins or {}).items()]
     return " and ".join(parts)
+
+
+def _quoted(name: str, value: str) -> str:
+    quote = '"' if "'" in value else "'"
+    if quote in value:
+        raise StreamError(f"a stream's {name} cannot be asked for with both quotes: {value}")
+    return f"{quote}{value}{quote}"
 
 
 def describe(query: Mapping[str, str]) -> str:

@@ -80,8 +80,57 @@ def test_where_no_session_is_recorded_to(rig, tmp_path, name, says):
     assert (tmp_path / "kept.xdf").read_bytes() == b"kept"
 
 
-def outlet(name):
-    return pylsl.StreamOutlet(pylsl.StreamInfo(name, "Spikes", 1, 0.0, "double64", f"{name} id"))
+def outlet(name, source_id=None):
+    info = pylsl.StreamInfo(name, "T", 1, 0.0, "double64", source_id or f"{name} id")
+    return pylsl.StreamOutlet(info)
+
+
+@pytest.mark.lsl
+def test_whatever_the_rig_has_is_recorded_and_nothing_of_another_rig(rig, tmp_path, unique):
+    """Also what its decoder and triggers publish, which may come at any time."""
+    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf")
+
+    def step_until(done):
+        end = time.monotonic() + 30
+        while not done():
+            assert time.monotonic() < end, recorder.names
+            recorder.step()
+            time.sleep(0.005)
+
+    source, other = outlet(f"{unique} S"), outlet("other", f"bci-lfads:{unique}2:Triggers")
+    words = ("Factors", "Latency", "Journal", "Status")
+    outputs = [outlet(f"{unique} {w}", f"bci-lfads:{unique}:{w}") for w in words[:3]]
+    step_until(lambda: len(recorder.names) == 4)
+    assert not recorder.complete, "there is no Status"
+    outputs.append(outlet(f"{unique} Status", f"bci-lfads:{unique}:Status"))
+    step_until(lambda: recorder.complete)
+    later = ("DecodedBehaviour", "Triggers")
+    outputs += [outlet(f"{unique} {w}", f"bci-lfads:{unique}:{w}") for w in later]
+    step_until(lambda: len(recorder.names) == 7)
+    for k, one in enumerate([*outputs, source, other]):
+        one.push_sample([float(k)], 5.0)
+    step_until(lambda: all(s.taken for s in recorder._streams.values()))
+    recorder.run(lambda seconds: True, drain=True)
+    streams, _ = pyxdf.load_xdf(tmp_path / "made.xdf", dejitter_timestamps=False)
+    found = {s["info"]["name"][0]: s["time_series"].tolist() for s in streams}
+    order = [f"{unique} {w}" for w in (*words, *later, "S")]
+    assert found == {name: [[float(k)]] for k, name in enumerate(order)}
+    assert all(s.ended for s in inspect_xdf(tmp_path / "made.xdf").streams.values())
+
+
+@pytest.mark.lsl
+def test_what_a_run_said_last_is_waited_for(rig, tmp_path, unique):
+    """On a busy machine it may be on its way when the recorder is told to end."""
+    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf")
+    status = outlet(f"{unique} Status", f"bci-lfads:{unique}:Status")
+    while not recorder.names:
+        recorder.step()
+    late = threading.Timer(0.1, lambda: status.push_sample([7.0], 5.0))
+    late.start()
+    recorder.run(lambda seconds: True, drain=True)
+    late.join()
+    (stream,), _ = pyxdf.load_xdf(tmp_path / "made.xdf", dejitter_timestamps=False)
+    assert stream["time_series"].tolist() == [[7.0]]
 
 
 @pytest.mark.fault("signals")
