@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 import bci_lfads
 from bci_lfads.errors import RecordingError
 from bci_lfads.recordings.xdf_writer import read_clocks
+from bci_lfads.streams.markers import label as text_of
 from bci_lfads.verification.inputs import RunInput
 from bci_lfads.verification.session import RawStream, RecordedRun
 
 _MODULE = "ecephys"  # NWB's word for what is derived from spikes
 _JITTER = 1e-6  # seconds within which stamps count as evenly spaced
+_MARGIN = 5.0  # seconds before and after a run's windows in which a trigger belongs to it
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def export_nwb(
     """Write one run of a recorded session as NWB.
 
     Times are seconds since the session's start. Spikes are all that were recorded of the model's
-    units, on the loop's clock; factors, rates and latencies are as they were published.
+    units, on the loop's clock; factors, rates, latencies, decoded behaviour and triggers are as
+    they were published.
 
     Parameters
     ----------
@@ -84,9 +87,11 @@ def export_nwb(
     clocks = read_clocks(session)
     source = RunInput(run)
     spikes = source.all_spikes()
-    first = _first_stamp(run, spikes.times)
+    markers = source.all_markers()
+    first = _first_stamp(run, spikes.times, markers[0])
     if start is None and clocks is not None:
-        start = clocks[0] + timedelta(seconds=first - clocks[1])
+        since = 0.0 if _has_clock_of_its_own(run) else first - clocks[1]
+        start = clocks[0] + timedelta(seconds=since)
     if start is None:
         raise RecordingError(
             f"{session} does not say when it was recorded; give the session's start (--start)"
@@ -115,8 +120,13 @@ def export_nwb(
         file.units.resolution = resolution or float(np.spacing(latest))
     written["spikes"] = int(spikes.counts.sum())
     written["trials"] = _add_trials(file, run, first)
-    written["markers"] = _add_markers(pynwb, file, source, first)
+    written["markers"] = _add_events(
+        pynwb, file, "markers", markers[0] - first, markers[1],
+        "Markers as they came, on the loop's clock.",
+    )  # fmt: skip
     written["factors"] = _add_series(pynwb, file, run, first)
+    written["decoded"] = _add_decoded(pynwb, file, run, first)
+    written["triggers"] = _add_triggers(pynwb, file, run, first)
     part = output.with_name(f".{output.stem}.part.nwb")
     try:
         with pynwb.NWBHDF5IO(str(part), "w") as io:
@@ -129,11 +139,19 @@ def export_nwb(
     return written
 
 
-def _first_stamp(run: RecordedRun, spikes: NDArray[np.float64]) -> float:
-    streams = (*run.spikes, *run.markers, run.factors, run.latency)
-    stamps = [s.stamps for s in streams if s is not None and len(s.stamps)] + [spikes]
-    finite = [t[np.isfinite(t)] for t in stamps]
-    return float(min((t.min() for t in finite if len(t)), default=0.0))
+def _first_stamp(
+    run: RecordedRun, spikes: NDArray[np.float64], markers: NDArray[np.float64]
+) -> float:
+    """Return the earliest moment of all, on the loop's clock."""
+    outputs = [s.stamps for s in (run.factors, run.latency) if s is not None]
+    stamps = [t[np.isfinite(t)] for t in (spikes, markers, *outputs)]
+    return float(min((t.min() for t in stamps if len(t)), default=0.0))
+
+
+def _has_clock_of_its_own(run: RecordedRun) -> bool:
+    """Return whether stamps are no moments of the LSL clock (a replay that is not at ×1)."""
+    bases = {s.header.text("time_base") for s in run.spikes}
+    return run.about.rig.input.spikes.clock == "stream" or "stream" in bases
 
 
 def _provenance(run: RecordedRun) -> dict[str, Any]:
@@ -155,11 +173,8 @@ def _provenance(run: RecordedRun) -> dict[str, Any]:
 def _add_units(file: Any, source: RunInput, spikes: Any, first: float) -> int:
     labels = source.about.unit_labels
     file.add_unit_column("label", "what the model calls the unit")
-    spans = [
-        (float(np.nanmin(s.stamps)) - first, float(np.nanmax(s.stamps)) - first)
-        for s in source.spikes.streams
-        if len(s.stamps)
-    ]
+    pieces = source.spikes.pieces(0, len(source.spikes.stamps))
+    spans = [(np.nanmin(stamps) - first, np.nanmax(stamps) - first) for _, _, stamps in pieces]
     for k, label in enumerate(labels):
         own = spikes.units == k
         times = np.repeat(spikes.times[own], np.maximum(spikes.counts[own], 0)) - first
@@ -184,22 +199,36 @@ def _add_trials(file: Any, run: RecordedRun, first: float) -> int:
     return len(trials)
 
 
-def _add_markers(pynwb: Any, file: Any, source: RunInput, first: float) -> int:
-    times, labels = source.all_markers()
+def _add_events(
+    pynwb: Any, file: Any, name: str, times: NDArray[np.float64], labels: list[str], what: str
+) -> int:
     if not len(times):
         return 0
-    what = "Markers as they came, on the loop's clock."
     if hasattr(file, "create_events_table"):
-        table = file.create_events_table(name="markers", description=what)
-        for time, text in zip(times - first, labels, strict=True):
+        table = file.create_events_table(name=name, description=what)
+        for time, text in zip(times, labels, strict=True):
             table.add_event(timestamp=float(time), annotation=text)
     else:  # pynwb before 4
         file.add_acquisition(
-            pynwb.misc.AnnotationSeries(
-                name="markers", data=labels, timestamps=times - first, description=what
-            )
+            pynwb.misc.AnnotationSeries(name=name, data=labels, timestamps=times, description=what)
         )
     return len(times)
+
+
+def _add_triggers(pynwb: Any, file: Any, run: RecordedRun, first: float) -> int:
+    inside = [_within(s, run.latency.stamps) for s in run.triggers]
+    times = np.concatenate([np.empty(0), *(s.stamps for s in inside)]) - first
+    labels = [text_of(row[0]) for s in inside for row in s.values]
+    what = "Triggers as they were sent: rules on the factors or on what was decoded of them."
+    return _add_events(pynwb, file, "triggers", times, labels, what)
+
+
+def _within(stream: RawStream, run: NDArray[np.float64]) -> RawStream:
+    """Return what was stamped in the run's time: what others publish may outlive a run."""
+    if not len(run):
+        return replace(stream, values=stream.values[:0], stamps=stream.stamps[:0])
+    inside = (stream.stamps >= run.min() - _MARGIN) & (stream.stamps <= run.max() + _MARGIN)
+    return replace(stream, values=stream.values[inside], stamps=stream.stamps[inside])
 
 
 def _add_series(pynwb: Any, file: Any, run: RecordedRun, first: float) -> int:
@@ -210,28 +239,8 @@ def _add_series(pynwb: Any, file: Any, run: RecordedRun, first: float) -> int:
     made = f"Model {about.model_hash[:16]}, engine {about.rig.engine}, bins of {about.bin_width} s."
 
     def add(name: str, stream: RawStream | None, unit: str, what: str) -> int:
-        if stream is None or not len(stream.stamps):
-            return 0
-        # Trials may overlap; stamps in NWB ascend.
-        order = np.argsort(stream.stamps, kind="stable")
-        stamps, values = stream.stamps[order] - first, stream.values[order]
         trials = about.hop is None and name != "latency"
-        when = _when(stamps, about.bin_width)
-        series = pynwb.TimeSeries(
-            name=name, data=values[:, :-2] if trials else values, unit=unit,
-            description=f"{what} {made}", comments=f"columns: {', '.join(stream.header.labels)}",
-            **when,
-        )  # fmt: skip
-        module.add(series)
-        if trials:
-            module.add(
-                pynwb.TimeSeries(
-                    name=f"{name}_trial", data=values[:, -2:].astype(np.int32), unit="n.a.",
-                    description=f"Trial's number and bin of each sample of {name}.",
-                    timestamps=series,
-                )
-            )  # fmt: skip
-        return len(stamps)
+        return _add_one(pynwb, module, name, stream, unit, f"{what} {made}", first, trials)
 
     n = add("factors", run.factors, "a.u.", "Latent factors at the centres of bins.")
     add("rates", run.rates, "Hz", "Firing rates inferred, at the centres of bins.")
@@ -242,10 +251,64 @@ def _add_series(pynwb: Any, file: Any, run: RecordedRun, first: float) -> int:
     return n
 
 
-def _when(stamps: NDArray[np.float64], bin_width: float) -> dict[str, Any]:
+def _add_decoded(pynwb: Any, file: Any, run: RecordedRun, first: float) -> int:
+    found = [s for s in (_within(s, run.latency.stamps) for s in run.decoded) if len(s.stamps)]
+    if not found:
+        return 0
+    module = file.create_processing_module(
+        "behavior", "What a decoder made of the factors, in the loop."
+    )
+    n = 0
+    for k, stream in enumerate(found):
+        header = stream.header
+        unit = header.info.findtext("desc/channels/channel/unit") or "a.u."
+        method, made_by = header.text("decoder/method"), header.text("decoder/hash")[:16]
+        what = f"Decoded by {method}, decoder {made_by}, at the centres of bins."
+        name = f"decoded_behaviour{f'_{k + 1}' if k else ''}"
+        trials = run.about.hop is None
+        n += _add_one(pynwb, module, name, stream, unit, what, first, trials)
+    return n
+
+
+def _add_one(
+    pynwb: Any,
+    module: Any,
+    name: str,
+    stream: RawStream | None,
+    unit: str,
+    what: str,
+    first: float,
+    trials: bool,
+) -> int:
+    """Add a stream; of one of trials the last two columns say which trial and bin."""
+    if stream is None or not len(stream.stamps):
+        return 0
+    # Trials may overlap; stamps in NWB ascend.
+    order = np.argsort(stream.stamps, kind="stable")
+    stamps, values = stream.stamps[order] - first, stream.values[order]
+    series = pynwb.TimeSeries(
+        name=name, data=values[:, :-2] if trials else values, unit=unit, description=what,
+        comments=f"columns: {', '.join(stream.header.labels)}", **_when(stamps),
+    )  # fmt: skip
+    module.add(series)
+    if trials:
+        module.add(
+            pynwb.TimeSeries(
+                name=f"{name}_trial", data=values[:, -2:].astype(np.int32), unit="n.a.",
+                description=f"Trial's number and bin of each sample of {name}.",
+                timestamps=series,
+            )
+        )  # fmt: skip
+    return len(stamps)
+
+
+def _when(stamps: NDArray[np.float64]) -> dict[str, Any]:
     """Return stamps, or their rate where they are evenly spaced."""
-    if len(stamps) > 1 and np.abs(np.diff(stamps) - bin_width).max() < _JITTER:
-        return {"starting_time": float(stamps[0]), "rate": 1.0 / bin_width}
+    n = len(stamps) - 1
+    if n > 0 and stamps[-1] > stamps[0]:
+        step = (stamps[-1] - stamps[0]) / n
+        if np.abs(stamps - (stamps[0] + step * np.arange(n + 1))).max() < _JITTER:
+            return {"starting_time": float(stamps[0]), "rate": round(1.0 / float(step), 9)}
     return {"timestamps": stamps}
 
 

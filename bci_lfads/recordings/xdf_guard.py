@@ -67,6 +67,8 @@ class StreamHeader:
     format: str
     info: ElementTree.Element
     n_samples: int = 0
+    ended: bool = False
+    """Whether it has its footer: a recorder that is killed writes none."""
     _offsets: int = field(default=0, repr=False)
     _resets: int = field(default=0, repr=False)
     _last_offset: tuple[float, float] | None = field(default=None, repr=False)
@@ -195,6 +197,7 @@ def _check_chunk(tag: int, chunk: bytes, streams: dict[int, StreamHeader]) -> No
         _check_offset(chunk, stream)
     else:
         _check_footer(chunk[6:])
+        stream.ended = True
 
 
 def _xml(raw: bytes) -> ElementTree.Element:

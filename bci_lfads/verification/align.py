@@ -92,6 +92,13 @@ def at_a_loss(places: Aligned, firsts: NDArray[np.int64]) -> NDArray[np.bool_]:
     return result
 
 
+def at_the_end(places: Aligned) -> NDArray[np.bool_]:
+    """Return, of each row, whether no later sample that the loop took is in the recording."""
+    found = np.flatnonzero(places.stop > places.start)
+    result: NDArray[np.bool_] = np.arange(len(places.stop)) > found.max(initial=-1)
+    return result
+
+
 def _search(
     stamps: NDArray[np.float64],
     taken: NDArray[np.int64],

@@ -41,7 +41,7 @@ class AllSpikes(NamedTuple):
 
 
 @dataclass
-class _Input:
+class Input:
     """The recorded streams of one kind, one after the other, and where the journal has them."""
 
     streams: tuple[RawStream, ...]
@@ -71,7 +71,10 @@ class RunInput:
 
     def __init__(self, run: RecordedRun) -> None:
         self.about = run.about
+        self.stopped = run.stopped
         self.rows = np.asarray(run.journal.values, np.float64)
+        self.journal_stamps = run.journal.stamps
+        """Of each row: when it was written, on the loop's LSL clock."""
         self.spikes = self._input(run.spikes, "spikes", "spike_stamp", "a")
         self.markers = self._input(run.markers, "markers", "marker_stamp", "b")
         self.decoders = [self._decoder(stream) for stream in run.spikes]
@@ -122,7 +125,7 @@ class RunInput:
         rows = self.rows[self.rows[:, COLUMN["event"]] == Event.GAP]
         return [(float(r[COLUMN["a"]]), float(r[COLUMN["b"]])) for r in rows]
 
-    def _input(self, streams: tuple[RawStream, ...], count: str, stamp: str, add: str) -> _Input:
+    def _input(self, streams: tuple[RawStream, ...], count: str, stamp: str, add: str) -> Input:
         stamps = np.concatenate([np.empty(0), *(s.stamps for s in streams)])
         firsts = np.cumsum([0, *(len(s.stamps) for s in streams)])
         taken = self.rows[:, COLUMN[count]].astype(np.int64)
@@ -135,7 +138,7 @@ class RunInput:
             if self.rows[i, COLUMN["event"]] == Event.CLOCK:
                 correction = float(self.rows[i, COLUMN[add]])
         added[known:] = correction
-        return _Input(streams, stamps, firsts, places, added, row)
+        return Input(streams, stamps, firsts, places, added, row)
 
     def _decoder(self, stream: RawStream) -> Decoder | None:
         about = self.about

@@ -46,10 +46,10 @@ class Published:
             np.empty((0, model.spec.n_factors), np.float32) if stream is None else stream.values
         )
         self._stamps = np.empty(0) if stream is None else stream.stamps
-        self._rates = None if run.rates is None else run.rates.values
-        if self._rates is not None and len(self._rates) < len(self._values):
-            self._rates = None  # cut off earlier than the factors
-        self._taken = np.zeros(len(self._stamps), bool)
+        self._rates = run.rates
+        self.n = len(self._stamps)
+        """Samples of factors."""
+        self._taken = np.zeros(self.n, bool)
         self._at: dict[float, int] = {}
         if self._hop is None:
             first = np.flatnonzero(self._values[:, -1] == 0).tolist()
@@ -75,11 +75,19 @@ class Published:
             return None
         self._taken[rows] = True
         n_values = self._values.shape[1] - (2 if trials else 0)
-        rates = None if self._rates is None else self._rates[rows]
-        if rates is not None and trials:
-            rates = rates[:, :-2]
-        return self._values[rows, :n_values], rates, self._stamps[rows]
+        return self._values[rows, :n_values], self._rates_of(rows), self._stamps[rows]
 
-    def rest(self) -> int:
-        """Return the number of samples that belong to no window."""
-        return int(np.count_nonzero(~self._taken))
+    def rest(self) -> tuple[int, int]:
+        """Return how many samples belong to no window: between others, and after all others."""
+        n = int(np.count_nonzero(~self._taken))
+        at_end = len(self._taken) - 1 - int(np.flatnonzero(self._taken).max(initial=-1))
+        return n - at_end, at_end
+
+    def _rates_of(self, rows: slice) -> NDArray[np.float32] | None:
+        """Return the rates that were published with these factors; None where there are none."""
+        rates = self._rates
+        if rates is None or rows.stop > len(rates.stamps):
+            return None
+        if not np.array_equal(rates.stamps[rows], self._stamps[rows]):
+            return np.full_like(rates.values[rows], np.nan)  # equal to nothing
+        return rates.values[rows, :-2] if self._hop is None else rates.values[rows]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bci_lfads.journal import Event
 from bci_lfads.models.model import Model
 from bci_lfads.parts import lookback, make_windows
 from bci_lfads.rig import TrialSettings
 from bci_lfads.streams.markers import label
-from bci_lfads.verification.align import at_a_loss
-from bci_lfads.verification.inputs import COLUMN, NEVER, RunInput
+from bci_lfads.verification.align import at_a_loss, at_the_end
+from bci_lfads.verification.inputs import COLUMN, NEVER, Input, RunInput
 from bci_lfads.windows import Window, Windows
+
+MOMENT = 2.0
+"""Seconds by which the recorded streams may differ in their ends where nobody ended them."""
 
 
 class Rerun:
@@ -33,14 +37,15 @@ class Rerun:
         spikes, markers = source.spikes, source.markers
         self.lost = spikes.places.lost + markers.places.lost
         """Of each row: samples that the recording lacks."""
-        self.at_loss = np.where(
-            spikes.places.lost > 0, at_a_loss(spikes.places, spikes.firsts), True
-        )
-        self.at_loss &= np.where(
-            markers.places.lost > 0, at_a_loss(markers.places, markers.firsts), True
-        )
+        both = (spikes, markers)
+        self.at_loss = _of_all(both, lambda i: at_a_loss(i.places, i.firsts))
         """Of each row: whether that is around a loss of their source. LSL gives up what waits for
         a consumer when a source dies, and loop and recorder find it again each in its own time."""
+        self.at_end = _of_all(both, lambda i: at_the_end(i.places))
+        """Of each row: whether that is at the end of a run that ended, or whose recording ended,
+        without a word: of each stream that lacks another last moment."""
+        said = source.journal_stamps
+        self.at_end &= (not source.stopped) & (said >= said.max(initial=0.0) - MOMENT)
         self.row = -1
         """Of the journal, that was done last."""
         self._anew = np.flatnonzero(source.rows[:, COLUMN["event"]] == Event.ANEW)
@@ -103,3 +108,12 @@ class Rerun:
             most = self._rig.input.spikes.max_rate
             capacity = math.ceil(most * lookback(window, self._model))
         return make_windows(window, self._model, capacity)
+
+
+def _of_all(
+    inputs: tuple[Input, ...], why: Callable[[Input], NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
+    """Return, of each row, whether the reason holds for all samples that are lacking."""
+    holds = [np.where(i.places.lost > 0, why(i), True) for i in inputs]
+    result: NDArray[np.bool_] = np.logical_and.reduce(holds)
+    return result

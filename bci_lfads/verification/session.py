@@ -54,10 +54,12 @@ class RecordedRun:
         None where the file has none.
     latency, journal
         Shape ``(n, 5)`` and `bci_lfads.journal.CHANNELS`.
+    decoded, triggers
+        DecodedBehaviour and Triggers of the rig's name, one for each time that they were there.
     status
         Messages, in their order.
     cut_off
-        Whether the file ends in the midst of a chunk: its recorder was killed.
+        Whether the file's recorder was killed: a chunk or the end of a stream is missing.
     """
 
     about: About
@@ -67,13 +69,16 @@ class RecordedRun:
     rates: RawStream | None
     latency: RawStream
     journal: RawStream
+    decoded: tuple[RawStream, ...]
+    triggers: tuple[RawStream, ...]
     status: tuple[Mapping[str, Any], ...]
     cut_off: bool
 
     @property
     def stopped(self) -> bool:
         """Whether the run ended in good order, and that was recorded."""
-        return bool(self.status) and self.status[-1]["state"] == "stopped"
+        said = bool(self.status) and self.status[-1]["state"] == "stopped"
+        return said and not self.cut_off
 
 
 def load_runs(path: Path) -> list[RecordedRun]:
@@ -95,7 +100,8 @@ def load_runs(path: Path) -> list[RecordedRun]:
         raise RecordingError(
             f"{path} holds no run of a rig; record one with `bci-lfads run RIG --record FILE`"
         )
-    return [_run(path, run, streams, overview.cut_off > 0) for run in runs]
+    cut_off = overview.cut_off > 0 or not all(s.ended for s in overview.streams.values())
+    return [_run(path, run, streams, cut_off) for run in runs]
 
 
 def _run(path: Path, status: RawStream, streams: list[RawStream], cut_off: bool) -> RecordedRun:
@@ -104,11 +110,13 @@ def _run(path: Path, status: RawStream, streams: list[RawStream], cut_off: bool)
     except StreamError as error:
         raise RecordingError(f"{path}: {error}") from error
 
+    def all_of(word: str) -> tuple[RawStream, ...]:
+        wanted = f"{_OUTPUT}{about.rig.name}:{word}"
+        return tuple(s for s in streams if s.header.source_id == wanted)
+
     def output(word: str) -> RawStream | None:
         """Return the stream that was made in this run: those of one run are made together."""
-        wanted = f"{_OUTPUT}{about.rig.name}:{word}"
-        fit = [s for s in streams if s.header.source_id == wanted]
-        return min(fit, key=lambda s: abs(_made(s) - _made(status)), default=None)
+        return min(all_of(word), key=lambda s: abs(_made(s) - _made(status)), default=None)
 
     journal, latency = output("Journal"), output("Latency")
     if journal is None or latency is None:
@@ -126,6 +134,8 @@ def _run(path: Path, status: RawStream, streams: list[RawStream], cut_off: bool)
         output("Rates"),
         latency,
         journal,
+        all_of("DecodedBehaviour"),
+        all_of("Triggers"),
         tuple(json.loads(row[0]) for row in status.values),
         cut_off,
     )

@@ -16,9 +16,10 @@ from bci_lfads.errors import ModelError
 from bci_lfads.models.model import Model
 from bci_lfads.parts import as_masked
 from bci_lfads.rig import Rig, TrialSettings
+from bci_lfads.streams.outlets import LATENCY_CHANNELS
 from bci_lfads.verification.inputs import COLUMN, NEVER, RunInput
 from bci_lfads.verification.lookup import Expected, Published
-from bci_lfads.verification.rerun import Rerun
+from bci_lfads.verification.rerun import MOMENT, Rerun
 from bci_lfads.verification.session import RecordedRun
 from bci_lfads.windows import Window
 
@@ -29,6 +30,7 @@ _ALWAYS = ("received", "outside", "unknown", "invalid", "ahead", "saturated")
 _DIFFERS = "window(s) whose published factors are not those of the recorded spikes"
 _LACKING = "window(s) of whose input the recording lacks samples"
 _AT_LOSS = "the recording lacks samples from around a loss of their source"
+_AT_END = "not all of their samples are recorded: the run or its recording was killed"
 _SLIDING = ("kept", "late", "unordered", "overwritten")
 
 
@@ -181,7 +183,10 @@ class _Comparison:
         at = lost[~(self._newest[lost] < start)]
         if not len(at):
             return ""
-        return _AT_LOSS if self._rerun.at_loss[at].all() else _LACKING
+        at_loss, at_end = self._rerun.at_loss[at], self._rerun.at_end[at]
+        if not (at_loss | at_end).all():
+            return _LACKING
+        return _AT_LOSS if at_loss.all() else _AT_END
 
     def _compare_counts(self, window: Window, closed: _Closed) -> None:
         """Note spikes that were recorded and are not in the window, and why."""
@@ -193,7 +198,7 @@ class _Comparison:
         for reason, n in (
             ("sent while the loop was not connected", never),
             (f"late: came more than the hold-off ({self._rig.binning.hold_off:g} s) after their "
-             "bin, when it was closed", missing - never),
+             "bin, when it was closed", max(0, missing - never)),
         ):  # fmt: skip
             if n:
                 counted = self._result.incomplete.setdefault(reason, {"spikes": 0, "windows": 0})
@@ -229,8 +234,8 @@ class _Comparison:
             self._result.equal += 1
             return
         self._list(closed, "published factors differ", int((factors != latents.factors[new]).sum()))
-        if closed.doubt == _AT_LOSS:
-            self._result.unverified[_AT_LOSS] += 1
+        if closed.doubt in (_AT_LOSS, _AT_END):
+            self._result.unverified[closed.doubt] += 1
         else:
             self._problem(closed.doubt or _DIFFERS, closed)
 
@@ -253,12 +258,22 @@ class _Comparison:
         result, status = self._result, (self._run.status or ({},))[-1]
         counters: Mapping[str, Any] = status.get("counters", {})
         self._explain_missing(counters)
-        rest = self._published.rest()
+        rest, at_end = self._published.rest()
+        if at_end and not self._run.stopped and self._ends_together():
+            result.facts["samples_after_the_journal"] = at_end
+        else:
+            rest += at_end
         if rest:
             result.problems.append(
                 f"{rest} published samples belong to no window that the journal closes"
             )
-        lost = int(self._rerun.lost[~self._rerun.at_loss].sum())
+        rates = self._run.rates
+        if self._run.stopped and rates is not None and len(rates.stamps) != self._published.n:
+            result.problems.append(
+                f"{len(rates.stamps)} samples of rates were published with {self._published.n} of "
+                "factors"
+            )
+        lost = int(self._rerun.lost[~(self._rerun.at_loss | self._rerun.at_end)].sum())
         if lost:
             result.problems.append(
                 f"{lost} samples that the loop took are not in the recording: it began later than "
@@ -284,6 +299,14 @@ class _Comparison:
         }
         if not result.published:
             result.problems.append("no window was published: there is nothing to compare")
+        elif result.published == sum(result.unverified.values()):
+            result.problems.append("none of the windows could be verified")
+
+    def _ends_together(self) -> bool:
+        """Return whether the journal of a run without an end goes on to its last factors."""
+        pushed = self._run.latency.values[:, LATENCY_CHANNELS.index("pushed")]
+        last = self._source.journal_stamps.max(initial=-np.inf)
+        return bool(pushed.max(initial=-np.inf) <= last + MOMENT)
 
     def _explain_missing(self, counters: Mapping[str, Any]) -> None:
         """Say why windows that were closed were not published."""

@@ -21,6 +21,7 @@ from bci_lfads.account import RunReport
 from bci_lfads.models.model import Model
 from bci_lfads.models.spec import LfadsSpec
 from bci_lfads.pipeline import Pipeline, open_pipeline
+from bci_lfads.recordings.recorder_process import RecorderProcess
 from bci_lfads.rig import Rig, parse_rig
 from bci_lfads.slots import Slot
 
@@ -129,7 +130,9 @@ def running() -> Iterator[Callable[..., Running]]:
     """Run pipelines; they are stopped and closed at the end of the test."""
     all_running: list[Running] = []
 
-    def start(rig: Rig, model: Model, *, keep: int = 1_000_000) -> Running:
+    def start(
+        rig: Rig, model: Model, *, keep: int = 1_000_000, recorder: RecorderProcess | None = None
+    ) -> Running:
         kept: list[tuple[int, float, Any]] = []
 
         def on_window(slot: Slot) -> None:
@@ -137,6 +140,9 @@ def running() -> Iterator[Callable[..., Running]]:
                 kept.append((slot.trial, slot.start, slot.counts.copy()))
 
         pipeline = open_pipeline(rig, model=model, on_window=on_window)
+        if recorder is not None:
+            pipeline.recorder = recorder
+            assert recorder.wait_until_complete(60.0, lambda: False)
         stop = threading.Event()
         outcome: list[Any] = []
 

@@ -9,15 +9,20 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import pylsl
 import pytest
 
+from bci_lfads.journal import Event
 from bci_lfads.models.model import Model
 from bci_lfads.recordings import read, write
+from bci_lfads.recordings.nwb_export import export_nwb
+from bci_lfads.recordings.recorder_process import RecorderProcess
 from bci_lfads.recordings.simulate import simulate_lorenz
+from bci_lfads.rig import load_rig
 from bci_lfads.streams.sources import MarkerSource, SpikeSource
 from bci_lfads.verification import load_runs, verify
 from bci_lfads.verification.inputs import RunInput
@@ -138,6 +143,40 @@ def test_what_was_changed_is_found(trials, what, says):
     assert any(p for p in result.problems if any(s in p for s in says.split("|"))), result.problems
 
 
+def test_a_recording_that_was_cut_off_anywhere_is_verified_up_to_there(trials, tmp_path):
+    """As by a recorder that is killed, which writes one stream after the other."""
+    if "session" not in trials:
+        pytest.skip("there is no session")
+    whole = trials["session"].read_bytes()
+    verified = []
+    for size in np.linspace(0.55, 0.999, 12) * len(whole):
+        cut = tmp_path / "cut.xdf"
+        cut.write_bytes(whole[: int(size)])
+        (run,) = load_runs(cut)
+        result = verify(run, trials["model"])
+        assert result.proven or not result.published, result.problems
+        unverified = sum(result.unverified.values())
+        assert result.equal == result.published - unverified
+        assert unverified <= 1
+        verified.append(result.equal)
+    assert verified == sorted(verified)
+    assert verified[-1] >= 2
+
+
+def test_a_stream_that_ends_long_before_the_others_is_no_end_of_the_recording(trials):
+    if "session" not in trials:
+        pytest.skip("there is no session")
+    (run,) = load_runs(trials["session"])
+    run = replace(run, status=run.status[:-1])  # without a word, as if it was killed
+    assert verify(run, trials["model"]).proven
+    for name, stream in (("journal", run.journal), ("spikes", run.spikes[0])):
+        half = len(stream.stamps) // 2
+        part = changed(stream, values=lambda v: v[:half], stamps=lambda t: t[:half])  # noqa: B023
+        changes = {"journal": part} if name == "journal" else {"spikes": (part,)}
+        result = verify(replace(run, **changes), trials["model"])
+        assert not result.proven, name
+
+
 def test_a_session_is_a_recording_too(trials, tmp_path):
     """Its input is what is read; what the run published is neither spikes nor markers."""
     if "session" not in trials:
@@ -181,9 +220,13 @@ def test_a_session_becomes_nwb(trials, tmp_path, command):
 
 
 class Source:
-    """Spikes in a thread; one in ten comes 0.1 s late, and so after its bin was closed."""
+    """Spikes in a thread, and a marker ``go`` every 0.4 s, stamped by `clock`.
 
-    def __init__(self, name):
+    One spike in ten comes 0.1 s late, and so after its bin was closed.
+    """
+
+    def __init__(self, name, clock=pylsl.local_clock):
+        self._clock = clock
         self._outlet = SpikeSource(f"{name} S", UNITS)
         self._markers = MarkerSource(f"{name} M")
         self._done = threading.Event()
@@ -194,8 +237,12 @@ class Source:
     def _run(self):
         rng = np.random.default_rng(3)
         late = deque()
+        go = self._clock()
         while not self._done.wait(0.004):
-            now = pylsl.local_clock()
+            now = self._clock()
+            if now >= go:
+                go = now + 0.4
+                self._markers.push(now, "go")
             times = now - 0.001 * rng.random(3)
             units = rng.integers(0, len(UNITS), 3).astype(np.int32)
             if rng.random() < 0.1:
@@ -240,8 +287,12 @@ def test_late_spikes_and_a_source_that_goes(unique, tmp_path, command, model_of)
     # Around the loss the recorder may have less than the loop: what waits is dropped when a source
     # dies, and each finds it again in its own time. That is said, and nothing else may differ.
     unverified = sum(run["unverified"].values())
-    assert unverified <= (2 * N_BINS / hop + 2 if run["facts"]["samples_lacking"] else 0)
     assert run["equal"] + unverified == run["published"] == counters["windows"] > 100 / hop
+    assert bool(unverified) <= bool(run["facts"]["samples_lacking"])
+    old, new = (s.stamps for s in load_runs(session)[0].spikes)
+    differ = [w["start"] for w in run["windows"] if w["reason"] == "published factors differ"]
+    # Spikes may lie a tenth of a second before the newest ones.
+    assert all(t < new.min() + 0.2 and t + N_BINS * WIDTH > old.max() - 0.2 for t in differ)
     assert run["not_published"] == {
         "truncated, and the rig drops those": counters["truncated_dropped"]
     }
@@ -290,3 +341,64 @@ def test_a_run_that_was_killed_is_verified_up_to_there(unique, tmp_path, command
     assert result.proven, result.problems
     assert result.published == result.equal > 50
     assert json.dumps(copy.deepcopy(result.as_dict()))
+
+
+def test_clocks_that_differ_and_drift_are_put_right_in_the_same_way(
+    unique, tmp_path, running, command, model_of, monkeypatch
+):
+    """A source on another machine, as LSL shows it: its stamps are of a clock of its own.
+
+    What LSL measures of that clock is replaced in this process, where the loop runs; the recorder
+    is another process, and knows nothing of it.
+    """
+    ahead, drift, began = 250.0, 2e-4, pylsl.local_clock()
+
+    def by_which_it_is_ahead():
+        return ahead + drift * (pylsl.local_clock() - began)
+
+    # Each inlet has measured something else, as measurements do.
+    noise = np.random.default_rng(1)
+    monkeypatch.setattr(
+        pylsl.StreamInlet,
+        "time_correction",
+        lambda inlet, timeout: -by_which_it_is_ahead() + 1e-5 * noise.standard_normal(),
+    )
+    model = model_of(UNITS, N_BINS, WIDTH)
+    window = 'mode = "trials"\nstart = "go"'
+    rig_file = write_rig(tmp_path, unique, window, "[binning]\nhold_off = 0.2")
+    source = Source(unique, clock=lambda: pylsl.local_clock() + by_which_it_is_ahead())
+    session = tmp_path / "session.xdf"
+    recorder = RecorderProcess(rig_file, session)
+    loop = running(load_rig(rig_file), model, recorder=recorder)
+    loop.wait_for(lambda: len(loop.counts) >= 8)
+    report = loop.finish()
+    assert recorder.end() == ""
+    source.close()
+    (run,) = load_runs(session)
+    result = verify(run, model)
+    assert result.proven, result.problems
+    assert result.published == result.equal >= 8
+    counters = report.status["counters"]
+    # Put on the wrong clock, all of them would be late or ahead.
+    assert counters["spikes"]["late"] < 0.3 * counters["spikes"]["received"]
+    low, high = result.facts["clock_correction_ms"]
+    assert result.facts["clock_corrections"] >= 4  # of spikes and markers, asked for every second
+    assert -250_100 < low < high < -249_999
+    assert sum(counts.sum() for _, _, counts in loop.counts) > 100
+    # The journal's word is what it is proven with.
+    wrong = run.journal.values.copy()
+    wrong[wrong[:, 0] == Event.CLOCK, 5] += 0.003
+    assert not verify(replace(run, journal=replace(run.journal, values=wrong)), model).proven
+    # An NWB file has all on the loop's clock, whatever the source's says.
+    pynwb = pytest.importorskip("pynwb")
+    ended = datetime.now(timezone.utc)
+    export_nwb(session, run, tmp_path / "session.nwb")
+    with pynwb.NWBHDF5IO(str(tmp_path / "session.nwb"), "r") as io:
+        file = io.read()
+        lasted = (ended - file.session_start_time).total_seconds()
+        spikes = np.concatenate([file.units["spike_times"][k] for k in range(len(UNITS))])
+        spans = file.units["obs_intervals"][0]
+        trials = file.trials["start_time"][:]
+    assert 0 <= spikes.min() < spikes.max() < lasted < 120
+    assert 0 <= trials.min() < trials.max() < lasted
+    np.testing.assert_allclose([spans.min(), spans.max()], [spikes.min(), spikes.max()], atol=1e-9)
