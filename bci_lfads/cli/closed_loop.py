@@ -84,6 +84,12 @@ def run(
     picture: Annotated[
         Path | None, typer.Option(help="Draw the cursor's paths (.png, .pdf, .svg).")
     ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record the session over LSL (.xdf), for `verify`.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace the file to record to if it exists.")
+    ] = False,
     json: _Json = False,
 ) -> None:
     """Reach for targets through spikes, LSL, a run, its factors and a decoder, in real time.
@@ -98,9 +104,15 @@ def run(
     from bci_lfads.closed_loop.scores import score
     from bci_lfads.closed_loop.subject import Perturbation
     from bci_lfads.demo import bundled
+    from bci_lfads.recordings.session import check_session
     from bci_lfads.rig import load_rig
 
     check_output(picture)
+    if record is not None:
+        if virtual:
+            raise RecordingError("--record takes what goes over LSL; --virtual does without LSL")
+        check_output(record)
+        check_session(record, overwrite)
     _check_seconds(seconds)
     perturbed = Perturbation(rotate, lose, drift, delay)
     rig_file = rig_file or bundled("closed_loop.toml")
@@ -116,7 +128,7 @@ def run(
         ):
             report = run_online(
                 VirtualRig(perturbation=perturbed, seed=seed), rig, rig_file, decoder, seconds,
-                stop, on_progress=advance,
+                stop, record=record, on_progress=advance,
             )  # fmt: skip
         rigs["factors, over LSL"] = report.rig
         result |= {
@@ -128,6 +140,8 @@ def run(
             "run": report.run,
             "decoder": report.decoder,
         }
+        if record is not None:
+            result["recorded"] = report.run["recording"]["problem"] or str(record)
     for name, feedback in feedbacks.items():
         # Perfect feedback has no path, but the subject's own cursor is moved a step later too.
         wait = 0.0 if name == "perfect feedback" else _PATH_DELAY

@@ -103,6 +103,7 @@ def run_online(
     seconds: float,
     stop: threading.Event,
     *,
+    record: Path | None = None,
     timeout: float = 60.0,
     on_progress: Callable[[float], None] | None = None,
 ) -> OnlineReport:
@@ -120,6 +121,8 @@ def run_online(
         Of the task, after the loop stands.
     stop
         Set it to end.
+    record
+        Where the run records the session, ``.xdf``; an existing file is replaced.
     timeout
         Seconds for the loop to stand.
     on_progress
@@ -134,13 +137,15 @@ def run_online(
     check_cursor(decoder)
     if rig.input.spikes.name is None:
         raise RigError("the virtual rig serves spikes by the name in [input.spikes]; give one")
+    recorded = () if record is None else ("--record", record.resolve(), "--overwrite")
     spikes = SpikeSource(rig.input.spikes.name, virtual.unit_labels)
-    markers = MarkerSource(f"{rig.name} Markers")
+    asked = rig.input.markers
+    markers = MarkerSource((asked and asked.name) or f"{rig.name} Markers")
     cursor = _Cursor(rig.name)
     inlet = SampleInlet("behaviour", {"name": f"{rig.name} DecodedBehaviour"})
     try:
         with (
-            _command("run", rig_file.resolve(), "--timeout", timeout) as run,
+            _command("run", rig_file.resolve(), "--timeout", timeout, *recorded) as run,
             _command("decode", "run", decoder_file.resolve(), rig.name, "--timeout", timeout) as d,
         ):
             columns = [decoder.facts.channels.index(c) for c in VELOCITY]

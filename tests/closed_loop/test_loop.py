@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,11 @@ from bci_lfads.decoding.scoring import score as score_decoder
 from bci_lfads.demo import bundled
 from bci_lfads.errors import DecoderError
 from bci_lfads.models.model import Model
+from bci_lfads.recordings import read
+from bci_lfads.recordings.nwb_export import Subject, export_nwb
+from bci_lfads.recordings.xdf_guard import inspect_xdf
 from bci_lfads.rig import load_rig
+from bci_lfads.verification import load_runs, verify
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +113,13 @@ def test_a_decoder_that_cannot_move_the_cursor_is_refused(model, decoder):
             DecodedFeedback(other, model)
 
 
-def bci_lfads(*arguments):
+def bci_lfads(*arguments, check=True):
     done = subprocess.run(
         [sys.executable, "-m", "bci_lfads", "-q", "closed-loop", *map(str, arguments)],
         capture_output=True, text=True, cwd="/", timeout=200,
     )  # fmt: skip
+    if not check:
+        return done
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -135,13 +142,14 @@ def test_over_lsl_in_real_time_with_a_run_and_a_decoder_of_their_own(tmp_path, u
     """The production commands; a busy machine may cost some reaches, but not most."""
     text = bundled("closed_loop.toml").read_text()
     text = text.replace('"ClosedLoop"', f'"{unique}"').replace("ClosedLoopSpikes", f"{unique} S")
+    text = text.replace("ClosedLoop Markers", f"{unique} M")
     text = text.replace(
         "closed_loop_model.safetensors", str(bundled("closed_loop_model.safetensors"))
     )
     (tmp_path / "rig.toml").write_text(text)
     found = bci_lfads(
         "run", "--seconds", 12, "--rig", tmp_path / "rig.toml", "--picture", tmp_path / "p.png",
-        "--json",
+        "--record", tmp_path / "session.xdf", "--json",
     )  # fmt: skip
     over_lsl = found["scores"]["factors, over LSL"]
     assert over_lsl["reaches"] >= 4
@@ -151,3 +159,37 @@ def test_over_lsl_in_real_time_with_a_run_and_a_decoder_of_their_own(tmp_path, u
     assert found["decoder"]["last_spike_to_behaviour_pushed_ms"]["n"] > 900
     assert found["loop_delay_ms"]["median"] > 5.0, "the hold-off alone is that long"
     assert (tmp_path / "p.png").stat().st_size > 10_000
+    assert found["recorded"] == str(tmp_path / "session.xdf")
+    (session,) = load_runs(tmp_path / "session.xdf")
+    proof = verify(session, Model.load(bundled("closed_loop_model.safetensors")))
+    assert proof.proven, proof.problems
+    assert proof.equal == proof.published == found["run"]["status"]["counters"]["windows"]
+    recorded = {s.name: s for s in inspect_xdf(tmp_path / "session.xdf").streams.values()}
+    for word in ("DecodedBehaviour", "DecodedLatency", "Cursor"):
+        assert recorded[f"{unique} {word}"].n_samples > 900, word
+    assert recorded[f"{unique} M"].n_samples >= over_lsl["reaches"]
+    # A stranger's analysis, and an archive's file, have the same.
+    script = Path(__file__).resolve().parents[2] / "examples" / "analyse_session.py"
+    subprocess.run(
+        [sys.executable, script, tmp_path / "session.xdf", tmp_path / "a.png"], check=True
+    )
+    assert (tmp_path / "a.png").stat().st_size > 5_000
+    nwbinspector = pytest.importorskip("nwbinspector")
+    written = export_nwb(
+        tmp_path / "session.xdf", session, tmp_path / "session.nwb",
+        subject=Subject("S1"), experimenter="Doe, Jane", institution="X",
+    )  # fmt: skip
+    assert written["decoded"] > 900
+    assert [
+        m.message for m in nwbinspector.inspect_nwbfile(nwbfile_path=tmp_path / "session.nwb")
+    ] == []
+    back = read(tmp_path / "session.nwb").series["decoded_behaviour"]
+    sent = session.decoded[0]
+    assert back.values.shape[1] == 2
+    assert set(map(tuple, back.values)) <= set(map(tuple, sent.values))
+
+
+def test_a_loop_without_lsl_has_no_session_to_record(tmp_path):
+    done = bci_lfads("run", "--virtual", "--record", tmp_path / "s.xdf", check=False)
+    assert done.returncode == 1
+    assert "--virtual does without LSL" in done.stderr
