@@ -31,7 +31,7 @@ def verify(
     from bci_lfads.rig import load_rig
     from bci_lfads.verification import load_runs
     from bci_lfads.verification import verify as verify_run
-    from bci_lfads.verification.verify import in_order
+    from bci_lfads.verification.report import in_order
 
     runs = load_runs(session)
     if model_file is None and rig_file is not None:

@@ -50,27 +50,33 @@ class Published:
         self.n = len(self._stamps)
         """Samples of factors."""
         self._taken = np.zeros(self.n, bool)
-        self._at: dict[float, int] = {}
+        # Where windows begin: by their first stamp, and trials by their number.
+        firsts = np.arange(self.n)
         if self._hop is None:
-            first = np.flatnonzero(self._values[:, -1] == 0).tolist()
-            self._at = {float(self._values[i, -2]): i for i in first}
-        else:
-            self._at = {t: i for i, t in enumerate(self._stamps.tolist())}
+            firsts = np.flatnonzero(self._values[:, -1] == 0)
+        self._at = {float(self._stamps[i]): i for i in firsts.tolist()}
+        self._numbered = {float(self._values[i, -2]): i for i in firsts.tolist()}
         half = 0.5 * model.bin_width
         self.last_end = float(self._stamps.max() + half) if len(self._stamps) else -np.inf
 
     def take(
-        self, trial: int, stamps: NDArray[np.float64]
+        self, trial: int | None, stamps: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float64]] | None:
-        """Return factors, rates and stamps of a window; None where it was not published."""
+        """Return factors, rates and stamps of a window; None where it was not published.
+
+        A trial is found by its number, or by its stamps where that is not known.
+        """
         n, trials = len(stamps), self._hop is None
-        first = self._at.get(float(np.float32(trial)) if trials else float(stamps[0]))
+        if trials and trial is not None:
+            first = self._numbered.get(float(np.float32(trial)))
+        else:
+            first = self._at.get(float(stamps[0]))
         if first is None or first + n > len(self._stamps):
             return None
         rows = slice(first, first + n)
         if trials and not (
             np.array_equal(self._values[rows, -1], np.arange(n))
-            and (self._values[rows, -2] == np.float32(trial)).all()
+            and (self._values[rows, -2] == self._values[first, -2]).all()
         ):
             return None
         self._taken[rows] = True
@@ -80,8 +86,16 @@ class Published:
     def rest(self) -> tuple[int, int]:
         """Return how many samples belong to no window: between others, and after all others."""
         n = int(np.count_nonzero(~self._taken))
-        at_end = len(self._taken) - 1 - int(np.flatnonzero(self._taken).max(initial=-1))
-        return n - at_end, at_end
+        return n - self._after_all(), self._after_all()
+
+    def trials_between(self) -> int:
+        """Return how many trials that belong to no window lie between others."""
+        some = ~self._taken
+        some[len(some) - self._after_all() :] = False
+        return len(np.unique(self._values[some, -2])) if self._hop is None else 0
+
+    def _after_all(self) -> int:
+        return len(self._taken) - 1 - int(np.flatnonzero(self._taken).max(initial=-1))
 
     def _rates_of(self, rows: slice) -> NDArray[np.float32] | None:
         """Return the rates that were published with these factors; None where there are none."""

@@ -37,6 +37,9 @@ class Rerun:
         spikes, markers = source.spikes, source.markers
         self.lost = spikes.places.lost + markers.places.lost
         """Of each row: samples that the recording lacks."""
+        self.markers_lost = np.cumsum(markers.places.lost)
+        """Of each row: markers by then that the recording lacks. From the first on trials may have
+        other numbers here than in the run, for which a start marker is one more."""
         both = (spikes, markers)
         self.at_loss = _of_all(both, lambda i: at_a_loss(i.places, i.firsts))
         """Of each row: whether that is around a loss of their source. LSL gives up what waits for

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from bci_lfads.rig import Rig, TrialSettings
 from bci_lfads.streams.outlets import LATENCY_CHANNELS
 from bci_lfads.verification.inputs import COLUMN, NEVER, RunInput
 from bci_lfads.verification.lookup import Expected, Published
+from bci_lfads.verification.report import Verification
 from bci_lfads.verification.rerun import MOMENT, Rerun
 from bci_lfads.verification.session import RecordedRun
 from bci_lfads.windows import Window
@@ -35,59 +35,6 @@ _SLIDING = ("kept", "late", "unordered", "overwritten")
 
 
 @dataclass
-class Verification:
-    """What came of a verification.
-
-    Attributes
-    ----------
-    rig, model_hash
-        What ran.
-    published
-        Windows whose factors were published.
-    equal
-        Of those, equal to the bit to the factors of the recorded spikes.
-    not_published
-        Windows that were closed and not published, by reason.
-    unverified
-        Windows that were published and differ, where the reason is known: by reason.
-    incomplete
-        Windows whose counts differ from those of all recorded spikes, by reason: how many spikes
-        of how many windows. The published factors are those of the counts that the loop had.
-    facts
-        Further numbers: gaps, clock corrections, misses.
-    problems
-        What no published counter explains, each in words.
-    windows
-        Of the differences, the first of each reason: trial or start, and how many spikes.
-    """
-
-    rig: str
-    model_hash: str
-    published: int = 0
-    equal: int = 0
-    not_published: Counter[str] = field(default_factory=Counter)
-    unverified: Counter[str] = field(default_factory=Counter)
-    incomplete: dict[str, dict[str, int]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    windows: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def proven(self) -> bool:
-        """Whether everything is equal, or explained by what was published."""
-        return not self.problems and self.published > 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it ready for JSON."""
-        return {
-            "proven": self.proven,
-            **vars(self),
-            "not_published": dict(self.not_published),
-            "unverified": dict(self.unverified),
-        }
-
-
-@dataclass
 class _Closed:
     """What is kept of a window until its batch is inferred."""
 
@@ -95,6 +42,8 @@ class _Closed:
     start: float
     end: float
     doubt: str
+    numbered: bool
+    """Whether the trial has the number that it had in the run."""
 
 
 def verify(
@@ -159,7 +108,10 @@ class _Comparison:
     def run(self, on_window: Callable[[int], None] | None) -> None:
         keeps = getattr(self._rig.window, "truncated", "drop") == "publish"
         for window in self._rerun:
-            closed = _Closed(window.trial, window.start, window.stop, self._doubt(window.start))
+            closed = _Closed(
+                window.trial, window.start, window.stop, self._doubt(window.start),
+                not self._rerun.markers_lost[self._rerun.row],
+            )  # fmt: skip
             if window.truncated and not keeps:
                 self._result.not_published["truncated, and the rig drops those"] += 1
                 continue
@@ -220,7 +172,7 @@ class _Comparison:
     def _check(self, closed: _Closed, latents: Latents) -> None:
         new = slice(None) if self._hop is None else slice(len(self._centres) - self._hop, None)
         stamps = np.add(self._centres[new], closed.start)
-        found = self._published.take(closed.trial, stamps)
+        found = self._published.take(closed.trial if closed.numbered else None, stamps)
         if found is None:
             self._missing.append(closed)
             return
@@ -258,14 +210,19 @@ class _Comparison:
         result, status = self._result, (self._run.status or ({},))[-1]
         counters: Mapping[str, Any] = status.get("counters", {})
         self._explain_missing(counters)
-        rest, at_end = self._published.rest()
-        if at_end and not self._run.stopped and self._ends_together():
-            result.facts["samples_after_the_journal"] = at_end
-        else:
-            rest += at_end
-        if rest:
+        between, after = self._published.rest()
+        if after and not self._run.stopped and self._ends_together():
+            result.facts["samples_after_the_journal"] = after
+            after = 0
+        # A trial whose marker is lacking cannot be cut again.
+        trials, unmarked = self._published.trials_between(), self._rerun.markers_lost[-1:].sum()
+        if trials and trials <= unmarked and self._rerun.at_loss.all():
+            result.published += trials
+            result.unverified[_AT_LOSS] += trials
+            between = 0
+        if between + after:
             result.problems.append(
-                f"{rest} published samples belong to no window that the journal closes"
+                f"{between + after} published samples belong to no window that the journal closes"
             )
         rates = self._run.rates
         if self._run.stopped and rates is not None and len(rates.stamps) != self._published.n:
@@ -320,6 +277,10 @@ class _Comparison:
                     late
                 )
             missing = [w for w in missing if w.end <= last]
+        for w in missing:
+            if w.doubt in (_AT_LOSS, _AT_END):
+                result.not_published[w.doubt] += 1
+        missing = [w for w in missing if w.doubt not in (_AT_LOSS, _AT_END)]
         known = {
             "dropped: the queue was full": int(counters.get("dropped", 0)),
             "failed in the engine": int(counters.get("engine_errors", 0)),
@@ -360,23 +321,3 @@ def _newest_by(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     stamps = np.fmax(rows[:, COLUMN["spike_stamp"]], rows[:, COLUMN["marker_stamp"]])
     result: NDArray[np.float64] = np.fmax.accumulate(np.append(stamps[1:], stamps[-1:]))
     return result
-
-
-def in_order(result: Verification) -> Iterator[tuple[str, object]]:
-    """Yield what a person wants to read, the verdict first."""
-    unverified = sum(result.unverified.values())
-    but = f", but for {unverified} windows, for the reason below" if unverified else ""
-    yield "verdict", f"proven{but}" if result.proven else "NOT proven"
-    yield "published windows", result.published
-    yield "equal to the bit", result.equal
-    for reason, n in result.not_published.items():
-        yield "not published", f"{n} {reason}"
-    for reason, n in result.unverified.items():
-        yield "published, not verified", f"{n}: {reason}"
-    for reason, left_out in result.incomplete.items():
-        yield "spikes left out", f"{left_out['spikes']} in {left_out['windows']} windows, {reason}"
-    for name, value in result.facts.items():
-        if name != "counters":
-            yield name.replace("_", " "), value
-    for problem in result.problems:
-        yield "problem", problem

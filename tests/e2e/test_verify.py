@@ -177,6 +177,28 @@ def test_a_stream_that_ends_long_before_the_others_is_no_end_of_the_recording(tr
         assert not result.proven, name
 
 
+def test_trials_are_known_again_when_a_marker_is_lacking_around_a_loss(trials):
+    """Then the run has counted one more; lacking anywhere else it is a problem all the same."""
+    if "session" not in trials:
+        pytest.skip("there is no session")
+    (run,) = load_runs(trials["session"])
+    (markers,) = run.markers
+    first = run.factors.stamps[0] - 0.5 * WIDTH
+    starts = np.flatnonzero(markers.values[:, 0] == b"trial/start")
+    k = int(starts[markers.stamps[starts] > first + 0.5 * WIDTH][0])  # the second trial's
+    before = changed(markers, values=lambda v: v[:k], stamps=lambda t: t[:k])
+    after = changed(markers, values=lambda v: v[k + 1 :], stamps=lambda t: t[k + 1 :])
+    result = verify(replace(run, markers=(before, after)), trials["model"])
+    assert result.proven, result.problems
+    assert result.published == len(run.factors.stamps) // N_BINS
+    assert 1 <= sum(result.unverified.values()) <= 2
+    assert result.equal == result.published - sum(result.unverified.values())
+    one = changed(
+        markers, values=lambda v: np.delete(v, k, 0), stamps=lambda t: np.delete(t, k)
+    )  # fmt: skip
+    assert not verify(replace(run, markers=(one,)), trials["model"]).proven
+
+
 def test_a_session_is_a_recording_too(trials, tmp_path):
     """Its input is what is read; what the run published is neither spikes nor markers."""
     if "session" not in trials:
