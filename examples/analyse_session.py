@@ -29,8 +29,8 @@ def main(session: str, picture: str) -> None:
     moments = np.asarray(by_word["Latency"]["time_series"])
     took = 1e3 * (moments[:, 4] - moments[:, 1])
     axes[1].hist(took[took <= np.quantile(took, 0.99)], bins=30)
-    axes[1].set(xlabel="window closed to factors pushed [ms], to the 99th percentile")
-    axes[1].set(ylabel="windows")
+    axes[1].set(title="latency, to its 99th percentile", ylabel="windows")
+    axes[1].set(xlabel="window closed to factors pushed [ms]")
     figure.savefig(picture, dpi=120)
 
 
