@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".pdf", ".svg", ".html")
 _MEASURED, _OURS = "0.6", "#c1440e"
+_NAMED_FACTORS = 10
 _PSTH_UNITS, _MOST_CONDITIONS, _SHOWN_TRIALS = 4, 6, 6
 
 
@@ -88,7 +89,7 @@ def draw(fitted: Fitted, asked: Asked) -> Figure:
     _read_out(middle.subplots(), fitted, asked)
     _losses(right.subplots(), fitted)
     scores = ", ".join(
-        f"{name.replace('_', ' ').replace('r2', 'R²').replace('psth', 'PSTH')} {value:.3f}"
+        f"{_shown(name)} {value:.3f}"
         for name, value in fitted.scores.as_dict().items()
         if isinstance(value, float) and name != "behaviour_lag"
     )
@@ -99,6 +100,11 @@ def draw(fitted: Fitted, asked: Asked) -> Figure:
         fontsize=13,
     )
     return figure
+
+
+def _shown(name: str) -> str:
+    words = name.replace("co_smoothing", "co-smoothing").replace("_", " ")
+    return words.replace("psth", "PSTH").replace("r2", "R²")
 
 
 def _typical(fitted: Fitted) -> int:
@@ -151,11 +157,16 @@ def _rates(axes: Axes, fitted: Fitted, shown: int, order: NDArray[np.int64]) -> 
 def _factors(axes: Axes, fitted: Fitted, shown: int) -> None:
     factors = fitted.factors[shown]
     times = _times(fitted, len(factors))
+    n_factors = factors.shape[1]
+    few = n_factors <= _NAMED_FACTORS
+    places = np.arange(n_factors) if few else np.linspace(0, 1, n_factors)
+    colours = colormaps["tab10" if few else "turbo"](places)
     for k, values in enumerate(factors.T):
-        axes.plot(times, values, label=f"factor_{k}" if k < 10 else None)
+        axes.plot(times, values, color=colours[k], label=f"factor_{k}")
     axes.margins(x=0)
-    axes.legend(fontsize=8, ncols=2)
-    axes.set(title="Factors of these spikes", xlabel="time, ms", ylabel="a.u.")
+    if few:
+        axes.legend(fontsize=8, ncols=2)
+    axes.set(title=f"{n_factors} factors of these spikes", xlabel="time, ms", ylabel="a.u.")
 
 
 def _psths(panels: list[Axes], fitted: Fitted) -> None:
@@ -249,8 +260,10 @@ def _losses(axes: Axes, fitted: Fitted) -> None:
     x = [e.epoch for e in epochs]
     axes.plot(x, [e.training for e in epochs], color="0.4", label="training, unseen counts")
     axes.plot(x, [e.validation for e in epochs], color=_OURS, label="validation")
+    if epochs[-1].samples is not None:
+        axes.plot(x, [e.judged for e in epochs], color="#1f6f8b", label="samples never shown")
     best = fitted.history.best_epoch
-    axes.plot(best.epoch, best.validation, "o", color=_OURS, label=f"kept: epoch {best.epoch}")
+    axes.plot(best.epoch, best.judged, "o", color=_OURS, label=f"kept: epoch {best.epoch}")
     axes.legend(fontsize=8)
     axes.set(
         title=f"Negative log-likelihood\n({fitted.history.ended})", xlabel="epoch",

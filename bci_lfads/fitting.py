@@ -20,6 +20,7 @@ from bci_lfads.models.alignment import Alignment
 from bci_lfads.models.history import Epoch, History, TrainingSettings
 from bci_lfads.models.model import Model
 from bci_lfads.models.spec import Controller, LfadsSpec, Variational
+from bci_lfads.models.training_data import independent
 from bci_lfads.preparing import Data
 from bci_lfads.recordings import Recording
 from bci_lfads.rig import SlidingSettings, TrialSettings
@@ -109,6 +110,7 @@ def fit_model(
     from bci_lfads.models.training import train
 
     settings = settings or TrainingSettings()
+    check_samples(data, settings)
     spec = spec_of(data, sizes or Sizes())
     if start is not None:
         _check_start(start, data)
@@ -182,6 +184,25 @@ def spec_of(data: Data, sizes: Sizes) -> LfadsSpec:
     )  # fmt: skip
 
 
+def check_samples(data: Data, settings: TrainingSettings) -> None:
+    """Refuse sample validation on windows that overlap: one's hidden count is another's to see.
+
+    Raises
+    ------
+    ModelError
+        Saying what to do.
+    """
+    if not settings.sample_validation:
+        return
+    n_bins = data.samples.targets.shape[1]
+    starts = data.batch.starts
+    if len(independent(starts, n_bins * data.batch.bin_width)) < len(starts):
+        raise ModelError(
+            "sample validation hides counts of a window, which windows that overlap it would show: "
+            f"take windows that do not (--hop {n_bins}), or leave out --sample-validation"
+        )
+
+
 def _check_start(model: Model, data: Data) -> None:
     _, n_bins, _ = data.batch.counts.shape
     wrong = []
@@ -235,6 +256,11 @@ def _provenance(
         f"decay {settings.weight_decay:g}, keep {settings.keep:g}, first states "
         f"{settings.first_states}"
         + (f", l2 {settings.l2:g}" if settings.l2 else "")
+        + (
+            f", judged by {settings.sample_validation:g} of the counts"
+            if settings.sample_validation
+            else ""
+        )
         + (f", KL {settings.kl:g}" if spec.variational else ""),
         "versions": f"bci-lfads {bci_lfads.__version__}, torch {torch.__version__}, numpy "
         f"{np.__version__}",

@@ -72,7 +72,10 @@ def cut(
     RecordingError
         As of `windows`, or if there is no window.
     """
-    return stack(windows(recording, model, window, unit_map, n_ahead=n_ahead, others=others))
+    return stack(
+        windows(recording, model, window, unit_map, n_ahead=n_ahead, others=others),
+        markers=recording.markers.labels,
+    )
 
 
 def windows(

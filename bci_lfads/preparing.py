@@ -134,7 +134,7 @@ def prepare(
     whole = recording.select((*units, *held_out))
     n_all = n_bins + n_ahead
     windows = windows_for(window, whole.n_units, n_all, bin_width, whole.n_spikes + 1)
-    cut = stack(windows_of(whole, windows))
+    cut = stack(windows_of(whole, windows), markers=whole.markers.labels)
     rows = np.flatnonzero(~cut.truncated)
     samples = separate(cut, n_bins, len(units)).rows(rows)
     length = n_all * bin_width

@@ -81,7 +81,8 @@ def model(cli, folder) -> Path:
 def test_train_writes_model_table_and_report(cli, folder):
     found, err = cli(
         "train", "r.npz", "-o", "a.safetensors", "--start", "trial/start", *SMALL,
-        "--log", "log.csv", "--report", "report.png", "--seed", 7, "--json",
+        "--log", "log.csv", "--report", "report.png", "--seed", 7, "--sample-validation", 0.2,
+        "--json",
     )  # fmt: skip
     loaded = Model.load(folder / "a.safetensors")
     assert found["hash"] == loaded.hash
@@ -93,6 +94,8 @@ def test_train_writes_model_table_and_report(cli, folder):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[-1]["validation"]) > 0
+    assert float(rows[-1]["samples"]) > 0
+    assert "judged by 0.2 of the counts" in loaded.provenance["settings"]
     assert (folder / "report.png").stat().st_size > 10_000
     assert err.startswith("warning: only 30 windows")
     assert found["warnings"][0].startswith("only 30 windows")
@@ -189,6 +192,11 @@ def test_train_goes_on_from_a_model(cli, folder, model):
     assert again.alignment == Model.load(model).alignment
     with pytest.raises(CommandError, match="are those of the model to go on from"):
         cli("train", "r.npz", "-o", "on.safetensors", "--from", model, "--bins", 10)
+    with pytest.raises(CommandError, match="go on from: leave out --factors, --gru"):
+        cli(
+            "train", "r.npz", "-o", "on.safetensors", "--from", model, "--factors", 3, "--gru",
+            "reset_before",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -197,13 +205,15 @@ def test_train_goes_on_from_a_model(cli, folder, model):
         (("--bins", 10), "markers in r.npz: condition/0, trial/start"),
         (("--start", "trial/start"), "say how long windows are: --bins N"),
         (("--start", "x", "--sliding", "--bins", 9), "--start and --sliding each say"),
-        (("--start", "nothing", "--bins", 10), "no window could be cut"),
+        (("--start", "nothing", "--bins", 10), "recording's labels (condition/0, "),
         (("--sliding", "--bins", 100000), "the recording lasts"),
         ((*SMALL, "--start", "trial/start", "--keep", 2), "keep is 2.0"),
         ((*SMALL, "--start", "trial/start", "--device", "abacus"), "no device 'abacus'"),
         ((*SMALL, "--start", "trial/start", "--hold-out", "x,y"), "that are not there: x, y"),
         ((*SMALL, "--start", "trial/start", "--report", "r.doc"), "reports are written as"),
         ((*SMALL, "--start", "trial/start", "--log", "no/such/log.csv"), "no folder no/such"),
+        ((*SMALL, "--start", "trial/start", "--kl", 0.1), "posteriors: leave out --kl"),
+        ((*SMALL, "--start", "x", "--input-lag", 2), "no controller: leave out --input-lag"),
     ],
 )  # fmt: skip
 def test_train_says_what_is_missing_or_wrong(cli, arguments, message):
@@ -211,6 +221,13 @@ def test_train_says_what_is_missing_or_wrong(cli, arguments, message):
         cli("train", "r.npz", "-o", "x.safetensors", *arguments)
     (line,) = str(failed.value).splitlines()
     assert message in line
+
+
+def test_samples_of_windows_that_overlap_validate_nothing(cli):
+    arguments = ("train", "r.npz", "-o", "x.safetensors", "--sliding", *SMALL)
+    with pytest.raises(CommandError, match=r"take windows that do not \(--hop 10\)"):
+        cli(*arguments, "--sample-validation", 0.2)
+    cli(*arguments, "--sample-validation", 0.2, "--hop", 10)
 
 
 def test_evaluate_shows_float_and_fixed_point_side_by_side(cli, model):
@@ -229,6 +246,10 @@ def test_evaluate_shows_float_and_fixed_point_side_by_side(cli, model):
 def test_evaluate_warns_of_the_recording_that_a_model_was_trained_on(cli, model):
     _, err = cli("evaluate", model, "r.npz", "--json")
     assert "was trained on this recording" in err
+    # A pattern that takes in the model's own trials among others is no other half.
+    for start, seen in (("*/*", True), ("condition/*", False)):
+        _, err = cli("evaluate", model, "r.npz", "--start", start, "--json")
+        assert ("was trained on this recording" in err) == seen
 
 
 def test_quantise_rounds_or_trains(cli, folder, model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +90,7 @@ def evaluate(
     to_fit = None if fit_start is None else window_for(Cut(None, fit_start, align, offset)).settings
     recording = read(recording_file)
     fit_on = Fit(None if fit is None else read(fit), to_fit)
-    if not _scores_others(model, window.settings):
+    if not _scores_others(model, window.settings, recording):
         _warn_if_seen(model, recording)
     with progress("inferring", None) as advance:
         found = evaluate_model(
@@ -190,10 +191,16 @@ def quantise(
         facts(f"{model_file.name}, {bits} bits", result)
 
 
-def _scores_others(model: Model, window: Any) -> bool:
-    """Return whether other trials of a recording are scored than a model was trained on."""
+def _scores_others(model: Model, window: Any, recording: Any) -> bool:
+    """Return whether no trial that is scored starts with a marker of the model's own trials."""
     own = model.alignment
-    return own is not None and getattr(window, "start", own.start) != own.start
+    start = getattr(window, "start", None)
+    if own is None or start is None:
+        return False
+    return not any(
+        fnmatchcase(label, own.start) and fnmatchcase(label, start)
+        for label in set(recording.markers.labels)
+    )
 
 
 def _warn_if_seen(model: Model, recording: Any) -> None:

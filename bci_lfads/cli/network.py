@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bci_lfads.errors import ModelError
+
 if TYPE_CHECKING:
     from bci_lfads.fitting import Sizes
+    from bci_lfads.models.spec import LfadsSpec
 
 Gru = Annotated[
     Literal["reset_after", "reset_before"],
@@ -84,3 +87,47 @@ def sizes(
             prior=prior,  # type: ignore[arg-type]  # pydantic checks
         ),
     )  # fmt: skip
+
+
+_OF_A_FORM = (
+    "factors", "hidden", "gru", "activation", "ic_size", "variational", "variance_floor", "inputs",
+    "controller_size", "input_lag", "input_prior",
+)  # fmt: skip
+
+
+def check_given(context: typer.Context, old: LfadsSpec | None = None) -> None:
+    """Refuse options that are given and would change nothing.
+
+    Parameters
+    ----------
+    context
+        Of a command with all options above.
+    old
+        Of a model to go on from, whose form is kept.
+
+    Raises
+    ------
+    ModelError
+        Naming them.
+    """
+    given = [
+        name for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    ]  # fmt: skip
+    asked = context.params
+    variational = asked["variational"] if old is None else old.variational is not None
+    posteriors = ["variance_floor", "kl", "input_prior"] + ["kl_warm_up"] * (not asked["l2"])
+    rules = [
+        ("sizes and form are those of the model to go on from", _OF_A_FORM, old is not None),
+        ("only a --variational model has posteriors", posteriors, not variational),
+        (
+            "without --inputs there is no controller",
+            ["controller_size", "input_lag", "input_prior"],
+            old is None and not asked["inputs"],
+        ),
+    ]
+    for why, names, idle in rules:
+        if idle and (vain := [n for n in given if n in names]):
+            options = ", ".join("--" + n.replace("_", "-") for n in vain)
+            raise ModelError(f"{why}: leave out {options}")

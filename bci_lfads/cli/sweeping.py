@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bci_lfads.cli import network
 from bci_lfads.cli.app import app
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.show import as_json, facts, progress, table
@@ -25,6 +26,7 @@ from bci_lfads.cli.windowing import (
     Output,
     Recording,
     Rig,
+    SampleValidation,
     Start,
     need_torch,
     training_window,
@@ -41,6 +43,7 @@ class Kind(str, Enum):
 
 @app.command()
 def sweep(
+    context: typer.Context,
     recording_file: Recording,
     output: Output,
     rig: Rig = None,
@@ -62,6 +65,19 @@ def sweep(
     hidden: Annotated[
         int, typer.Option(min=1, help="Units of each encoder direction and of the generator.")
     ] = 64,
+    gru: network.Gru = "reset_after",
+    activation: network.Activation = "smooth",
+    first_states: network.FirstStates = "learned",
+    ic_size: network.IcSize = None,
+    variational: network.IsVariational = False,
+    variance_floor: network.VarianceFloor = 1e-4,
+    kl: network.Kl = 1.0,
+    kl_warm_up: network.KlWarmUp = 1000,
+    l2: network.L2 = 0.0,
+    inputs: network.Inputs = 0,
+    controller_size: network.ControllerSize = 32,
+    input_lag: network.InputLag = 1,
+    input_prior: network.InputPrior = "autoregressive",
     kind: Annotated[
         Kind,
         typer.Option(
@@ -77,12 +93,14 @@ def sweep(
     vary: Annotated[
         list[str] | None,
         typer.Option(
-            help="Bounds of a hyper-parameter: learning_rate, weight_decay or keep; repeatable.",
+            help="Bounds of a hyper-parameter: learning_rate, weight_decay, keep, kl or l2; "
+            "repeatable.",
             metavar="NAME=LOW:HIGH",
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 64,
     validation: Annotated[float, typer.Option(help="Share of windows to validate on.")] = 0.2,
+    sample_validation: SampleValidation = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of split, draws, weights and order.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     workers: Annotated[
@@ -105,7 +123,7 @@ def sweep(
 ) -> None:
     """Train many times with other hyper-parameters on Ray Tune; the best becomes a model file."""
     need_torch(1)
-    from bci_lfads.fitting import Sizes, finish, spec_of
+    from bci_lfads.fitting import check_samples, finish, spec_of
     from bci_lfads.models.history import TrainingSettings, epochs_for
     from bci_lfads.preparing import prepare
     from bci_lfads.recordings import read
@@ -115,7 +133,12 @@ def sweep(
     from bci_lfads.sweep.tuning import sweep as run
 
     check_output(output)
-    space = space_of(dict(_bounds(text) for text in vary or ()))
+    network.check_given(context)
+    space = space_of(dict(_bounds(text) for text in vary or ()), variational=variational)
+    sizes = network.sizes(
+        factors, hidden, gru, activation, ic_size, variance_floor if variational else None,
+        (inputs, controller_size, input_lag, input_prior),
+    )  # fmt: skip
     asked = Asked(latents, behaviour, lag, conditions)
     cut = Cut(rig, start, align, offset, sliding, hop)
     window, n_bins, width = training_window(cut, bins, bin_width, None)
@@ -129,11 +152,16 @@ def sweep(
     for fault in data.faults:
         typer.echo(f"warning: {fault}", err=True)
     epochs = epochs or epochs_for(len(data.parts.training), batch)
-    spec = spec_of(data, Sizes(factors, hidden))
+    settings = TrainingSettings(
+        epochs=epochs, batch=batch, patience=max(10, epochs // 3), seed=seed, kl=kl,
+        kl_warm_up=kl_warm_up, l2=l2, first_states=first_states,
+        sample_validation=sample_validation,
+    )  # fmt: skip
+    check_samples(data, settings)
+    spec = spec_of(data, sizes)
     job = Job(
-        spec, data.training, data.validation, width,
-        TrainingSettings(epochs=epochs, batch=batch, patience=max(10, epochs // 3), seed=seed),
-        kind.value, members, min(generation, epochs), space, device,
+        spec, data.training, data.validation, width, settings, kind.value, members,
+        min(generation, epochs), space, device,
     )  # fmt: skip
     with progress("generations of all", members * job.n_reports) as advance:
         won = run(
@@ -149,7 +177,7 @@ def sweep(
         return
     names = list(won.members[0])
     table(
-        "members, best first; validation: nats a count",
+        "members, best first; judged: nats a count, by which they are",
         names,
         [[f"{member[name]:.5g}" for name in names] for member in won.members],
     )

@@ -26,6 +26,7 @@ from bci_lfads.cli.windowing import (
     Output,
     Recording,
     Rig,
+    SampleValidation,
     Start,
     Threads,
     need_torch,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
+    context: typer.Context,
     recording_file: Recording,
     output: Output,
     rig: Rig = None,
@@ -98,6 +100,7 @@ def train(
         float, typer.Option(help="Share of counts that the encoder sees in training.")
     ] = 0.5,
     validation: Annotated[float, typer.Option(help="Share of windows to validate on.")] = 0.2,
+    sample_validation: SampleValidation = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of split, weights, order and dropout.")] = 0,
     threads: Threads = 1,
     device: Annotated[
@@ -150,12 +153,14 @@ def train(
     settings = TrainingSettings(
         batch=batch, learning_rate=learning_rate, weight_decay=weight_decay, keep=keep, seed=seed,
         kl=kl, kl_warm_up=kl_warm_up, l2=l2, first_states=first_states,
+        sample_validation=sample_validation,
     )  # fmt: skip
     sizes = network.sizes(
         factors, hidden, gru, activation, ic_size, variance_floor if variational else None,
         (inputs, controller_size, input_lag, input_prior),
     )  # fmt: skip
     old = None if begin_with is None else Model.load(begin_with)
+    network.check_given(context, None if old is None else old.spec)
     recording = read(recording_file)
     cut = Cut(rig, start, align, offset, sliding, hop)
     window, n_bins, width = training_window(cut, bins, bin_width, old)

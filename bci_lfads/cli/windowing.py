@@ -35,6 +35,13 @@ Conditions = Annotated[
         metavar="PATTERN",
     ),
 ]
+SampleValidation = Annotated[
+    float,
+    typer.Option(
+        help="Share of training counts never shown nor trained on, by which epochs are judged.",
+        metavar="SHARE",
+    ),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Of torch; sums depend on their number.")]
 Start = Annotated[str | None, typer.Option(help="Marker that starts a trial.", metavar="PATTERN")]
 Align = Annotated[

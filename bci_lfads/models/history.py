@@ -35,6 +35,10 @@ class TrainingSettings:
     keep: float = 0.5
     """Share of counts that the encoder sees, scaled by its inverse; the loss is taken on the
     others. 1: it sees all of them, and the loss is taken on all."""
+    sample_validation: float = 0.0
+    """Share of the training windows' counts that training neither sees nor scores, drawn once. If
+    there is one, the likelihood of these decides which epoch is the best; else that of the
+    validation windows."""
     max_gradient: float = 5.0
     """Norm to which the gradient of all parameters together is cut."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -63,6 +67,7 @@ class TrainingSettings:
                 ("warm_up", self.warm_up >= 0),
                 ("weight_decay", 0 <= self.weight_decay < math.inf),
                 ("keep", 0 < self.keep <= 1),
+                ("sample_validation", 0 <= self.sample_validation < 1),
                 ("max_gradient", self.max_gradient > 0),
                 ("kl", 0 <= self.kl < math.inf),
                 ("kl_warm_up", self.kl_warm_up >= 0),
@@ -103,6 +108,9 @@ class Epoch(NamedTuple):
         Since training began.
     best
         Whether its weights are the best so far.
+    samples
+        Poisson negative log-likelihood of the training windows' counts that are kept for sample
+        validation, nats a count, without its constant; None where there are none.
     """
 
     epoch: int
@@ -112,6 +120,12 @@ class Epoch(NamedTuple):
     learning_rate: float
     seconds: float
     best: bool
+    samples: float | None = None
+
+    @property
+    def judged(self) -> float:
+        """What an epoch is judged by: the likelihood of samples where there are such."""
+        return self.validation if self.samples is None else self.samples
 
 
 class History(NamedTuple):

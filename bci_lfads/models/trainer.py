@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.history import Epoch, History, TrainingSettings
-from bci_lfads.models.objective import loss_of, nll, recurrent_l2
+from bci_lfads.models.objective import Hidden, loss_of, nll, recurrent_l2
 from bci_lfads.models.spec import LfadsSpec
 
 _EVALUATED_AT_ONCE = 512
@@ -70,6 +70,10 @@ class Trainer:
             torch.from_numpy(np.array(v, order="C")).to(self._device) for v in (counts, validation)
         )
         self._log_width = math.log(bin_width)
+        self._hidden: Hidden | None = None
+        if settings.sample_validation:
+            seen = self._x[:, : net.spec.n_bins]
+            self._hidden = Hidden.drawn(seen, settings.sample_validation)
         self._null, self._per_spike = _null(self._held)
         self._batch = min(settings.batch, len(self._x))
         # What is left over of a permutation is left out of its epoch.
@@ -141,7 +145,7 @@ class Trainer:
         self.net.train()
         with self._own_random():
             for chosen in torch.randperm(len(self._x)).split(self._batch)[: self._n_steps]:
-                total += self._step_on(self._x[chosen.to(self._device)].to(self._dtype))
+                total += self._step_on(chosen.to(self._device))
         mean = total / self._n_steps if math.isfinite(total) else math.inf
         return self._note(number, mean, begun)
 
@@ -190,12 +194,17 @@ class Trainer:
         self._optimiser.param_groups[0]["weight_decay"] = self.settings.weight_decay
         self._seconds = self._epochs[-1].seconds if self._epochs else 0.0
 
-    def _step_on(self, y: Tensor) -> float:
+    def _step_on(self, chosen: Tensor) -> float:
         settings = self.settings
+        y, hidden = self._x[chosen].to(self._dtype), self._hidden
+        if hidden is not None:
+            hidden = hidden._replace(mask=hidden.mask[chosen])
         rate = settings.learning_rate * self._share(self._step)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        loss, kl = loss_of(self.net, y, self.net.spec.n_bins, settings.keep, self._log_width)
+        loss, kl = loss_of(
+            self.net, y, self.net.spec.n_bins, settings.keep, self._log_width, hidden
+        )
         objective, weight = loss, self._regularised(self._step)
         if kl is not None:
             # Of a window, as is a count's share of it the loss.
@@ -226,12 +235,16 @@ class Trainer:
 
     def _note(self, number: int, mean: float, begun: float | None = None) -> Epoch:
         value = _validate(self.net.eval(), self._held, self._log_width)
-        if not math.isfinite(value) or mean == math.inf:
+        samples = None
+        if self._hidden is not None:
+            samples = _validate(self.net, self._x, self._log_width, self._hidden)
+        judged = value if samples is None else samples
+        if not math.isfinite(value + judged) or mean == math.inf:
             raise ModelError(
                 f"training diverged in epoch {number}: the likelihood is not finite; take a "
                 f"smaller learning rate than {self.settings.learning_rate:g}"
             )
-        better = all(value < epoch.validation for epoch in self._epochs)
+        better = all(judged < epoch.judged for epoch in self._epochs)
         if better:
             self._kept = copy.deepcopy(self.net.state_dict())
         if begun is not None:
@@ -240,6 +253,7 @@ class Trainer:
             Epoch(
                 number, mean, value, (self._null - value) * self._per_spike,
                 self.settings.learning_rate * self._share(self._step), self._seconds, better,
+                samples,
             )
         )  # fmt: skip
         return self._epochs[-1]
@@ -299,15 +313,25 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _validate(net: nn.Module, held: Tensor, log_width: float) -> float:
+def _validate(
+    net: nn.Module, held: Tensor, log_width: float, hidden: Hidden | None = None
+) -> float:
+    """Return the mean negative log-likelihood of all counts, or of those that are hidden."""
     total = 0.0
-    dtype = _kind_of(net)[0]
+    dtype, n_bins = _kind_of(net)[0], net.spec.n_bins
     with torch.no_grad():
-        for some in held.split(_EVALUATED_AT_ONCE):
-            part = some.to(dtype)
-            log_rates = net(part[:, : net.spec.n_bins])[1]
-            total += float(nll(log_rates, part, log_width).sum(dtype=torch.float64))
-    return float(total / held.numel())
+        for rows in torch.arange(len(held), device=held.device).split(_EVALUATED_AT_ONCE):
+            part = held[rows].to(dtype)
+            shown = part[:, :n_bins]
+            if hidden is None:
+                each = nll(net(shown)[1], part, log_width)
+            else:
+                some = hidden._replace(mask=hidden.mask[rows])
+                log_rates = net(some.shown(shown))[1][:, :n_bins]
+                each = nll(log_rates, shown, log_width)[some.mask]
+            total += float(each.sum(dtype=torch.float64))
+    n = held.numel() if hidden is None else int(hidden.mask.sum())
+    return float(total / n)
 
 
 def _kind_of(net: nn.Module) -> tuple[torch.dtype, torch.device]:

@@ -176,7 +176,7 @@ def check_bins(bin_width: float, n_bins: int, duration: float, source_width: flo
     if not (math.isfinite(bin_width) and 0 < bin_width <= 10):
         raise RecordingError(f"bins of {bin_width} s; expected above 0 and at most 10 s")
     if n_bins < 2:
-        raise RecordingError(f"windows of {n_bins} bins have no course in time; take more bins")
+        raise RecordingError(f"a window of {n_bins} bin has no course in time; take more bins")
     if n_bins * bin_width > duration:
         raise RecordingError(
             f"{n_bins} bins of {bin_width:g} s are {n_bins * bin_width:g} s; the recording lasts "

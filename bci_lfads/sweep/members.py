@@ -55,7 +55,7 @@ class Training(tune.Trainable):  # type: ignore[misc]  # Ray is optional and not
                 if trainer.ended is not None:
                     break
                 trainer.epoch()
-            score = -float(np.mean([e.validation for e in trainer.epochs[-_JUDGED:]]))
+            score = -float(np.mean([e.judged for e in trainer.epochs[-_JUDGED:]]))
         except ModelError as error:
             log.warning("%s", error)
         best = max((e.bits_per_spike for e in trainer.epochs), default=-math.inf)

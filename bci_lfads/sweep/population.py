@@ -47,23 +47,28 @@ SPACE: Space = {
     "keep": Range(0.3, 0.9),
 }
 """What a sweep varies, by the names of `TrainingSettings`."""
+MORE: Space = {"kl": Range(1e-3, 1.0, log=True), "l2": Range(1e-4, 1.0, log=True)}
+"""What it varies too where that is asked for; ``kl`` in all sweeps of variational models."""
 
 
-def space_of(bounds: Mapping[str, tuple[float, float]]) -> Space:
-    """Return `SPACE` with other bounds of some.
+def space_of(bounds: Mapping[str, tuple[float, float]], *, variational: bool = False) -> Space:
+    """Return what a sweep varies: `SPACE`, of `MORE` what belongs to it, with other bounds of some.
 
     Raises
     ------
     ModelError
-        If a name is unknown, or bounds are none.
+        If a name is unknown, bounds are none, or ``kl`` is to vary in a model without posteriors.
     """
-    space = dict(SPACE)
+    known = {**SPACE, **MORE}
+    space = dict(SPACE) | ({"kl": MORE["kl"]} if variational else {})
     for name, (low, high) in bounds.items():
-        if name not in space:
-            raise ModelError(f"a sweep does not vary '{name}'; it varies {', '.join(space)}")
+        if name not in known:
+            raise ModelError(f"a sweep does not vary '{name}'; it varies {', '.join(known)}")
         if not (0 < low <= high < math.inf) or (name == "keep" and high > 1):
             raise ModelError(f"{name} from {low:g} to {high:g} is no range to draw from")
-        space[name] = space[name]._replace(low=low, high=high)
+        if name == "kl" and not variational:
+            raise ModelError("kl weighs posteriors, which only a --variational model has")
+        space[name] = known[name]._replace(low=low, high=high)
     return space
 
 

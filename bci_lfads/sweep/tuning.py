@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bci_lfads.errors import ModelError
-from bci_lfads.models.history import TrainingSettings
+from bci_lfads.models.history import Epoch, TrainingSettings
 from bci_lfads.models.network import weights_from_network
 from bci_lfads.models.training import Trained, new_trainer
 from bci_lfads.sweep.cluster import cluster, ray, tune
@@ -41,7 +41,8 @@ class Swept:
     settings
         Its hyper-parameters; of a population, those it ended with.
     members
-        Every member's hyper-parameters and best validation likelihood, best first.
+        Every member's hyper-parameters and best likelihood that it was judged by (``judged``, nats
+        a count, less is better), best first.
     """
 
     trained: Trained
@@ -137,9 +138,9 @@ def _winner(job: Job, results: Any) -> Swept:
             continue
         with result.checkpoint.as_directory() as place:
             state = load_state(Path(place))
-        likelihoods = [row[2] for row in state["epochs"]]
-        if likelihoods:
-            found.append((min(likelihoods), values_of(result.config), state))
+        judged = [Epoch(*row).judged for row in state["epochs"]]
+        if judged:
+            found.append((min(judged), values_of(result.config), state))
     if not found:
         errors = "; ".join(str(e).splitlines()[-1] for e in results.errors[:1])
         raise ModelError(f"no member of the sweep came to anything: {errors or 'all diverged'}")
@@ -149,7 +150,7 @@ def _winner(job: Job, results: Any) -> Swept:
     trainer = new_trainer(job.spec, job.counts, job.validation, job.bin_width, settings)
     trainer.load_state_dict(state)
     history = trainer.finish(f"won a sweep of {job.members}")
-    members = tuple({**values, "validation": best} for best, values, _ in found)
+    members = tuple({**values, "judged": best} for best, values, _ in found)
     return Swept(Trained(weights_from_network(trainer.net), history), settings, members)
 
 

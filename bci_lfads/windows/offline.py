@@ -115,13 +115,17 @@ def _move(windows: Windows, watermark: float, to: float) -> Iterator[Window]:
     yield from windows.close(to)
 
 
-def stack(windows: Iterable[Window], *, max_bytes: int = 1 << 32) -> WindowBatch:
+def stack(
+    windows: Iterable[Window], *, markers: Iterable[str] = (), max_bytes: int = 1 << 32
+) -> WindowBatch:
     """Copy windows into arrays.
 
     Parameters
     ----------
     windows
         All of one shape and bin width, at least one.
+    markers
+        Labels of the recording's markers, to name where no window fits.
     max_bytes
         Bound of the counts' size.
 
@@ -139,9 +143,11 @@ def stack(windows: Iterable[Window], *, max_bytes: int = 1 << 32) -> WindowBatch
             )
         kept.append(window.copy())
     if not kept:
+        kinds = list(dict.fromkeys(markers))
+        named = ", ".join(kinds[:8]) + (f" and {len(kinds) - 8} more" if len(kinds) > 8 else "")
         raise RecordingError(
-            "no window could be cut; compare the marker patterns with the recording's labels, "
-            "and the window's length with the recording's"
+            "no window could be cut; compare the marker patterns with the recording's labels "
+            f"({named or 'none'}), and the window's length with the recording's"
         )
     return WindowBatch(
         np.stack([w.counts for w in kept]),

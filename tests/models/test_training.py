@@ -17,7 +17,7 @@ from bci_lfads.errors import ModelError
 from bci_lfads.models import trainer, training
 from bci_lfads.models.history import Epoch, TrainingSettings
 from bci_lfads.models.network import LfadsNetwork
-from bci_lfads.models.objective import loss_of, nll
+from bci_lfads.models.objective import Hidden, loss_of, nll
 from bci_lfads.models.reference import infer_float
 from bci_lfads.models.training import fit, train
 
@@ -156,7 +156,58 @@ def test_without_dropout_everything_is_seen_and_scored():
     y = torch.from_numpy(waves(4)).float()
     whole = nll(net(y)[1], y, math.log(BIN_WIDTH)).mean()
     loss = loss_of(net, y, 10, 1.0, math.log(BIN_WIDTH))[0]
-    assert loss.item() == whole.item()
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("keep", [0.7, 1.0])
+def test_samples_for_validation_are_neither_seen_nor_scored(keep):
+    spec = tiny_spec(n_ahead=2)
+    y = torch.full((8, spec.n_bins_out, spec.n_units), 3.0)
+    hidden = Hidden.drawn(y[:, : spec.n_bins], 0.25)
+    assert 0.15 < float(hidden.mask.float().mean()) < 0.35
+    inputs = []
+
+    class Constant(torch.nn.Module):
+        def forward(self, x):
+            inputs.append(x)
+            return None, torch.ones(8, spec.n_bins_out, spec.n_units)
+
+    torch.manual_seed(0)
+    before = loss_of(Constant(), y, spec.n_bins, keep, 0.0, hidden)[0]
+    assert not inputs[0][hidden.mask].any()
+    seen = inputs[0] > 0
+    assert torch.allclose(inputs[0][seen], torch.tensor(3.0 / keep / 0.75))
+    # Whatever they are, nothing that training computes follows from them; what is ahead does.
+    other = y.clone()
+    other[:, : spec.n_bins][hidden.mask] = 200.0
+    torch.manual_seed(0)
+    assert loss_of(Constant(), other, spec.n_bins, keep, 0.0, hidden)[0] == before
+    assert torch.equal(inputs[0], inputs[1])
+    other[:, spec.n_bins :] = 9.0
+    torch.manual_seed(0)
+    assert loss_of(Constant(), other, spec.n_bins, keep, 0.0, hidden)[0] != before
+
+
+def test_sample_validation_judges_epochs_by_counts_that_were_never_shown():
+    settings = replace(QUICK, sample_validation=0.2, epochs=6)
+    counts, held = waves(64), waves(16, seed=1)
+    result = train(tiny_spec(), counts, held, BIN_WIDTH, settings)
+    epochs = result.history.epochs
+    assert result.history.best_epoch.samples == min(e.samples for e in epochs)
+    assert all(e.judged == e.samples for e in epochs)
+    # The kept weights give that number, computed here by another route.
+    mask = Hidden.drawn(torch.from_numpy(counts), 0.2).mask.numpy()
+    shown = np.where(mask, 0.0, counts) / 0.8
+    log_means = infer_float(tiny_spec(), result.weights, shown).log_rates + math.log(BIN_WIDTH)
+    each = np.exp(log_means) - counts * log_means
+    assert each[mask].mean() == pytest.approx(result.history.best_epoch.samples, abs=1e-5)
+    # Members of a population must not be judged by what others were trained on.
+    other = train(tiny_spec(), counts, held, BIN_WIDTH, replace(settings, seed=5, epochs=1))
+    assert other.history.epochs[0].samples != epochs[0].samples
+    with pytest.raises(ModelError, match="none or all"):
+        train(
+            tiny_spec(), counts, held, BIN_WIDTH, replace(settings, sample_validation=1e-9)
+        )  # fmt: skip
 
 
 def test_a_silent_unit_starts_at_a_rate_that_has_a_logarithm():

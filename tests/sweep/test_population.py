@@ -67,6 +67,12 @@ def test_what_is_drawn_in_logarithms_is_spread_over_decades():
 
 def test_bounds_can_be_others_but_must_be_bounds():
     assert space_of({"keep": (0.5, 0.6)})["keep"] == Range(0.5, 0.6)
+    assert set(space_of({})) == {"learning_rate", "weight_decay", "keep"}
+    assert set(space_of({"l2": (0.1, 0.2)}, variational=True)) == {
+        "learning_rate", "weight_decay", "keep", "kl", "l2",
+    }  # fmt: skip
+    with pytest.raises(ModelError, match="only a --variational model has"):
+        space_of({"kl": (0.1, 0.2)})
     for bounds, message in (
         ({"dropout": (0.1, 0.2)}, "does not vary 'dropout'"),
         ({"keep": (0.6, 0.5)}, "keep from 0.6 to 0.5 is no range"),

@@ -46,7 +46,7 @@ def test_the_winner_is_the_member_with_the_best_likelihood(kind, tmp_path):
     won = sweep(job, tmp_path / "s", workers=2, on_progress=lambda *n: told.append(n))
     assert told[-1] == (12, 12)
     assert len(won.members) == 4
-    likelihoods = [member["validation"] for member in won.members]
+    likelihoods = [member["judged"] for member in won.members]
     assert likelihoods == sorted(likelihoods)
     assert won.trained.history.best_epoch.validation == likelihoods[0]
     assert [e.epoch for e in won.trained.history.epochs] == list(range(1, 7))
@@ -112,7 +112,8 @@ def test_the_command_makes_a_model(tmp_path):
     arguments = (
         "sweep", "r.npz", "-o", "m.safetensors", "--start", "trial/start", "--bins", "10",
         "--bin-width", "0.02", "--hidden", "4", "--factors", "2", "--members", "2", "--epochs", "2",
-        "--generation", "1", "--workers", "1", "--vary", "keep=0.6:0.8", "--json",
+        "--generation", "1", "--workers", "1", "--vary", "keep=0.6:0.8", "--vary", "l2=0.1:0.2",
+        "--variational", "--gru", "reset_before", "--sample-validation", "0.2", "--json",
     )  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "bci_lfads", *arguments], cwd=tmp_path, capture_output=True,
@@ -122,7 +123,12 @@ def test_the_command_makes_a_model(tmp_path):
     model = Model.load(tmp_path / "m.safetensors")
     assert found["hash"] == model.hash
     assert model.provenance["sweep"] == "random, 2 members, 2 epochs each at most"
-    assert all(0.6 <= member["keep"] <= 0.8 for member in found["members"])
+    assert model.spec.variational is not None
+    assert model.spec.gru == "reset_before"
+    for member in found["members"]:
+        assert 0.6 <= member["keep"] <= 0.8
+        assert 0.1 <= member["l2"] <= 0.2
+        assert 1e-3 <= member["kl"] <= 1.0
 
 
 def test_members_go_on_from_a_winners_state_with_settings_of_their_own():
