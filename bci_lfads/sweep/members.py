@@ -99,6 +99,20 @@ class Tournament(PopulationBasedTraining):  # type: ignore[misc]
         self._rng = rng
         self._winners: dict[Any, Any] = {}
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Take up a member; of a sweep that is resumed, where it was.
+
+        Ray's scheduler begins anew then, takes all members for younger than they are and lets them
+        wait for a generation that is past.
+        """
+        super().on_trial_add(tune_controller, trial)
+        state, result = self._trial_state[trial], trial.last_result or {}
+        state.last_train_time = int(result.get("training_iteration", 0))
+        state.last_score = result.get(SCORE)
+        ages = [s.last_train_time for t, s in self._trial_state.items() if not t.is_finished()]
+        # What is to come next: the youngest one's next generation.
+        self._next_perturbation_sync = min(ages, default=0) + 1
+
     def _quantiles(self) -> tuple[list[Any], list[Any]]:
         scores = {
             trial: state.last_score

@@ -70,7 +70,8 @@ def sweep(
     address
         Of a Ray cluster; default: workers on this machine alone, on the loopback interface.
     workers
-        Trainings at a time; default: as many as there are processors.
+        Trainings at a time; default: as many as there are processors. Of a population on a cluster
+        they are always as many.
     resume
         Go on with the sweep whose states are in the folder.
     on_progress
@@ -79,10 +80,16 @@ def sweep(
     Raises
     ------
     ModelError
-        If every member diverged, or the folder holds another sweep or none to resume.
+        If every member diverged, the folder holds another sweep or none to resume, or a number of
+        workers is given where it cannot be kept.
     BciLfadsError
         If there is no such cluster.
     """
+    if job.kind == "pbt" and address is not None and workers is not None:
+        raise ModelError(
+            "on a cluster a population trains as many members at a time as there are processors; "
+            "leave out the number of workers"
+        )
     folder = folder.absolute()
     about = folder / _ABOUT
     if resume:
@@ -117,7 +124,10 @@ def _tuner(
         trainable,
         param_space={"member": tune.grid_search(list(range(job.members))), "first": first},
         tune_config=tune.TuneConfig(
-            metric=SCORE, mode="max", reuse_actors=True, max_concurrent_trials=workers,
+            metric=SCORE, mode="max", reuse_actors=True,
+            # Ray counts members that wait for the others as running: with a bound on those a
+            # population would meet in groups of that size. Processors bound it well enough.
+            max_concurrent_trials=None if job.kind == "pbt" else workers,
             scheduler=Tournament(job) if job.kind == "pbt" else None,
         ),
         run_config=tune.RunConfig(

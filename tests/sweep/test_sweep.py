@@ -24,7 +24,7 @@ from bci_lfads.models.training import new_trainer
 from bci_lfads.recordings import write
 from bci_lfads.sweep import cluster as clusters
 from bci_lfads.sweep.job import Job
-from bci_lfads.sweep.population import SPACE
+from bci_lfads.sweep.population import SPACE, draw
 from bci_lfads.sweep.tuning import sweep
 
 pytestmark = [
@@ -71,6 +71,31 @@ def test_the_winner_is_the_member_with_the_best_likelihood(kind, tmp_path):
     assert again.members == won.members
     with pytest.raises(ModelError, match="no sweep to go on with"):
         sweep(job, tmp_path / "none", resume=True)
+
+
+def test_a_population_meets_as_a_whole_and_goes_on_where_it_was_cut_short(tmp_path):
+    """One worker, so that all but one member always wait; more generations after the cut."""
+    job = replace(_job("pbt"), settings=replace(SETTINGS, epochs=12))
+
+    def cut(n: int, total: int) -> None:
+        assert total == 24
+        if n == 10:
+            raise RuntimeError("cut short")
+
+    with pytest.raises(Exception, match="cut short"):
+        sweep(job, tmp_path / "s", workers=1, on_progress=cut)
+    won = sweep(job, tmp_path / "s", workers=1, resume=True)
+    assert [e.epoch for e in won.trained.history.epochs] == list(range(1, 13))
+    ages = []
+    for path in (tmp_path / "s" / "members").glob("*/result.json"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        ages.append(rows[-1]["training_iteration"])
+    assert ages == [6] * 4
+    first = [draw(job.space, np.random.default_rng([0, k])) for k in range(4)]
+    values = [{k: v for k, v in m.items() if k != "judged"} for m in won.members]
+    assert sum(v in first for v in values) < 3
+    with pytest.raises(ModelError, match="leave out the number of workers"):
+        sweep(job, tmp_path / "t", address="127.0.0.1:1", workers=1)
 
 
 def test_ray_listens_to_the_loopback_interface_alone():
