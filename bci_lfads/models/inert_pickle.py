@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickletools
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,10 @@ def load(pickle: bytes, built: Built, persistent: Callable[[Any], Any]) -> Any:
     if len(pickle) > MAX_BYTES:
         raise ModelError(f"its pickle has {len(pickle)} bytes; at most {MAX_BYTES} are read")
     try:
-        return _Machine(built, persistent).run(pickle)
+        with warnings.catch_warnings():
+            # Of escapes in damaged text, which the parser decodes as it can.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return _Machine(built, persistent).run(pickle)
     except (
         AttributeError, IndexError, KeyError, LookupError, MemoryError, OverflowError, TypeError,
         ValueError,

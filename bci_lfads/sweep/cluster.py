@@ -46,6 +46,10 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
                     num_cpus=workers, include_dashboard=False, _node_ip_address=LOOPBACK, **options
                 )
             _check_loopback()
+        elif address.rpartition(":")[0] in (LOOPBACK, "localhost"):
+            # A cluster that listens to the loopback interface alone has no other address.
+            with _on_loopback():
+                ray.init(address, _node_ip_address=LOOPBACK, **options)
         else:
             ray.init(address, **options)
     except BciLfadsError:

@@ -59,6 +59,12 @@ def test_no_bytes_do_more_than_be_refused(junk):
         load(junk, {}, nothing)
 
 
+def test_an_escape_that_text_does_not_have_brings_no_warning():
+    # A warning would be an error here.
+    with contextlib.suppress(ModelError):
+        load(b"\x80\x02cos\\_\nsystem\n.", {}, nothing)
+
+
 @given(st.data())
 def test_a_damaged_pickle_is_refused_or_read(data):
     good = pickle.dumps({"a": [1, 2.5, ("x", None)], "b": {"c": {3, 4}}}, 2)
