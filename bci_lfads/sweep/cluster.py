@@ -42,8 +42,13 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     try:
         if address is None:
             with _on_loopback():
+                # Without "local" it would take a cluster that happens to run here.
                 ray.init(
-                    num_cpus=workers, include_dashboard=False, _node_ip_address=LOOPBACK, **options
+                    "local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    _node_ip_address=LOOPBACK,
+                    **options,
                 )
             _check_loopback()
         elif address.rpartition(":")[0] in (LOOPBACK, "localhost"):

@@ -102,12 +102,23 @@ def sweep(
         )
         run = folder / "members"
         if resume and tune.Tuner.can_restore(str(run)):
-            tuner = tune.Tuner.restore(str(run), trainable, resume_errored=True)
+            # The members are drawn anew where none had begun before the cut.
+            tuner = tune.Tuner.restore(
+                str(run), trainable, resume_errored=True, param_space=_members(job)
+            )
         else:
             folder.mkdir(parents=True, exist_ok=True)
             about.write_text(json.dumps(job.about()))
             tuner = _tuner(job, trainable, run, workers, on_progress)
         return _winner(job, tuner.fit())
+
+
+def _members(job: Job) -> dict[str, Any]:
+    """Return what Ray makes the members of: numbers, and the hyper-parameters drawn for each."""
+    first = [
+        draw(job.space, np.random.default_rng([job.settings.seed, k])) for k in range(job.members)
+    ]
+    return {"member": tune.grid_search(list(range(job.members))), "first": first}
 
 
 def _tuner(
@@ -117,12 +128,9 @@ def _tuner(
     workers: int | None,
     on_progress: Callable[[int, int], None] | None,
 ) -> Any:
-    first = [
-        draw(job.space, np.random.default_rng([job.settings.seed, k])) for k in range(job.members)
-    ]
     return tune.Tuner(
         trainable,
-        param_space={"member": tune.grid_search(list(range(job.members))), "first": first},
+        param_space=_members(job),
         tune_config=tune.TuneConfig(
             metric=SCORE, mode="max", reuse_actors=True,
             # Ray counts members that wait for the others as running: with a bound on those a
