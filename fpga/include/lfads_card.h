@@ -39,6 +39,51 @@ struct InputWeights {
     acc_t bias[BANKS][ROWS];
 };
 
+// How an input part and a product come together before an activation (lfads_align.h).
+struct Alignment {
+    int left; // the input part, or else:
+    int cut;  // bits that fall off it
+    acc_t before_cut;
+    acc_t after_cut;
+    acc_t cut_mask;
+    bool rounds;
+    int lift; // the product
+    int drop; // bits of the sum, by rounding
+    acc_t mask;
+};
+
+// Everything that a step on a cell needs beside weights.
+struct CellSettings {
+    Alignment gate;
+    Alignment candidate;
+    bool bytes; // states are rounded to 8 bits before they enter a product
+    Rounding to_byte;
+    bool lifts;
+    int state_left;
+    int state_drop;
+    acc_t state_half;
+    acc_t state_mask;
+    int32_t low;
+    int32_t high;
+};
+
+// Of one gate: what is added to the products of all units, or anything else of that shape.
+struct Terms {
+    acc_t of[STATE];
+};
+
+// The input part of a step, aligned.
+struct Inputs {
+    Terms z;
+    Terms r;
+    Terms n;
+    bool exact[ROWS];
+};
+
+struct State {
+    int16_t of[STATE];
+};
+
 // Everything but weights.
 struct Settings {
     bool loaded;
@@ -50,9 +95,9 @@ struct Settings {
     bool reset_before;
     bool smooth;
     bool linear_ic;
-    GruSettings forward;
-    GruSettings backward;
-    GruSettings generator;
+    CellSettings forward;
+    CellSettings backward;
+    CellSettings generator;
     Rounding ic_rounding;
     Rounding initial_rounding;
     Rounding factors_rounding;
@@ -69,7 +114,7 @@ struct Card {
     int16_t initial_state[2][BANKS][STATE]; // forward, backward
     CellWeights<SLOTS[0]> cell0;
     CellWeights<SLOTS[1]> cell1;
-    acc_t generator_input[BANKS][ROWS];
+    Inputs generator_input[BANKS]; // the same in every step
     int16_t factors_weight[BANKS * FACTORS][STATE];
     int16_t rates_weight[BANKS * RATE_BLOCKS][FACTORS][BLOCK_WORDS];
     acc_t rates_bias[BANKS * RATE_BLOCKS][BLOCK_WORDS];

@@ -21,7 +21,8 @@
 #pragma HLS array_partition variable = card.backward.bias dim = 2 complete
 #pragma HLS array_partition variable = card.initial_state dim = 3 complete
 #pragma HLS array_partition variable = card.initial_state dim = 1 complete
-#pragma HLS array_partition variable = card.generator_input dim = 2 complete
+#pragma HLS disaggregate variable = card.generator_input
+#pragma HLS array_partition variable = card.generator_input dim = 1 complete
 // A factor, or a block of log-rates, a cycle.
 #pragma HLS array_reshape variable = card.factors_weight dim = 2 complete
 #pragma HLS array_reshape variable = card.rates_weight dim = 2 complete

@@ -10,7 +10,7 @@ import pytest
 FPGA = Path(__file__).resolve().parents[2] / "fpga"
 
 
-@pytest.mark.parametrize("defines", ["", "-DLFADS_LANES=8"])
+@pytest.mark.parametrize("defines", ["", "-DLFADS_REUSE=16"])
 def test_csim_agrees_with_the_integer_reference(tmp_path: Path, defines: str) -> None:
     for tool in ("make", "g++"):
         if shutil.which(tool) is None:
