@@ -31,7 +31,7 @@ COMMANDS = [
     "decode carry", "decode fit", "decode run", "decode score", "trigger", "trigger-order",
     "closed-loop",
     "closed-loop calibrate", "closed-loop run", "closed-loop curve", "sweep", "fpga", "fpga info",
-    "fpga load", "fpga selftest", "fpga bench", "soak",
+    "fpga load", "fpga selftest", "fpga bench", "fpga estimate", "soak",
 ]  # fmt: skip
 SPEC = small_spec()
 SHAPE = (SPEC.n_bins, SPEC.n_units)

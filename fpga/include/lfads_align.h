@@ -14,6 +14,10 @@
 
 namespace lfads {
 
+constexpr int ARGUMENT_BITS = 20;
+constexpr int32_t ARGUMENT_LIMIT = (1 << (ARGUMENT_BITS - 1)) - 1;
+static_assert(ARGUMENT_LIMIT == TANH_LIMIT, "beyond it the table's tanh does not change");
+
 // From the shifts of docs/arithmetic.md. Products with fewer bits after the point than the
 // activation are lifted to its point, which no model with products of 16 bits needs.
 LFADS_INLINE Alignment alignment(int input_left, int product_left, const Rounding& rounding) {
@@ -29,6 +33,8 @@ LFADS_INLINE Alignment alignment(int input_left, int product_left, const Roundin
     m.after_cut = m.drop > 0 ? shift_left(1, m.drop - 1) : 0;
     m.cut_mask = shift_left(1, m.cut) - 1;
     m.mask = shift_left(1, m.drop) - 1;
+    const int place = m.drop + ARGUMENT_BITS - 1; // of the sign
+    m.far = place < 63 ? ~(shift_left(1, place) - 1) : 0;
     m.rounds = m.drop > 0 || m.cut > 0;
     return m;
 }
@@ -41,9 +47,20 @@ LFADS_INLINE acc_t aligned(const Alignment& m, acc_t a, bool& exact) {
 }
 
 // sum / 2^drop to nearest, ties to even, of a sum that has half of the last place in it already.
-LFADS_INLINE acc_t dropped(acc_t sum, int drop, acc_t mask, bool exact) {
-    const acc_t down = sum >> drop;
-    return exact && (sum & mask) == 0 ? down & ~acc_t{1} : down;
+// As many bits as a state, or an activation's argument within ARGUMENT_LIMIT, has need of: so a
+// card's shifter is no wider.
+LFADS_INLINE int32_t dropped(acc_t sum, int drop, acc_t mask, bool exact) {
+    const int32_t down =
+        static_cast<int32_t>(shift_left(sum >> drop, 64 - ARGUMENT_BITS) >> (64 - ARGUMENT_BITS));
+    return exact && (sum & mask) == 0 ? down & ~1 : down;
+}
+
+// An activation's argument; beyond ARGUMENT_LIMIT, that, where every activation is flat.
+LFADS_INLINE int32_t argument(const Alignment& m, acc_t sum, bool exact) {
+    const acc_t sign = sum >> 63;
+    const bool beyond = ((sum ^ sign) & m.far) != 0;
+    const int32_t limit = sign != 0 ? -ARGUMENT_LIMIT : ARGUMENT_LIMIT;
+    return beyond ? limit : dropped(sum, m.drop, m.mask, exact);
 }
 
 LFADS_INLINE CellSettings cell_settings(const GruSettings& gru) {

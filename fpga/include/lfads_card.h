@@ -50,6 +50,7 @@ struct Alignment {
     int lift; // the product
     int drop; // bits of the sum, by rounding
     acc_t mask;
+    acc_t far; // bits of the sum that an activation's argument has no place for
 };
 
 // Everything that a step on a cell needs beside weights.

@@ -10,13 +10,13 @@
 #pragma HLS bind_storage variable = card.cell1.weight type = ram_1p impl = lutram
 #pragma HLS array_partition variable = card.cell0.bias dim = 2 complete
 #pragma HLS array_partition variable = card.cell1.bias dim = 2 complete
-// All gates of a unit that fired come in one word.
+// All gates of a unit that fired come in one word, 72 bits of it from each memory of two ports.
 #pragma HLS array_partition variable = card.forward.weight dim = 1 complete
 #pragma HLS array_partition variable = card.backward.weight dim = 1 complete
 #pragma HLS array_reshape variable = card.forward.weight dim = 3 complete
 #pragma HLS array_reshape variable = card.backward.weight dim = 3 complete
-#pragma HLS bind_storage variable = card.forward.weight type = ram_1p impl = bram
-#pragma HLS bind_storage variable = card.backward.weight type = ram_1p impl = bram
+#pragma HLS bind_storage variable = card.forward.weight type = ram_s2p impl = bram
+#pragma HLS bind_storage variable = card.backward.weight type = ram_s2p impl = bram
 #pragma HLS array_partition variable = card.forward.bias dim = 2 complete
 #pragma HLS array_partition variable = card.backward.bias dim = 2 complete
 #pragma HLS array_partition variable = card.initial_state dim = 3 complete

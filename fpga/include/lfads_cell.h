@@ -89,11 +89,16 @@ static void shorten(const CellSettings& s, int16_t x[STATE]) {
     }
 }
 
+// A gate a cycle: three times the shifters would cost more than the cycles are worth.
 static void lift(const CellSettings& s, acc_t y[ROWS]) {
 #pragma HLS inline off
-    for (int row = 0; row < ROWS; ++row) {
+    for (int gate = 0; gate < 3; ++gate) {
+#pragma HLS pipeline II = 1
+        for (int j = 0; j < STATE; ++j) {
 #pragma HLS unroll
-        y[row] = shift_left(y[row], row < 2 * STATE ? s.gate.lift : s.candidate.lift);
+            const int row = gate * STATE + j;
+            y[row] = shift_left(y[row], gate < 2 ? s.gate.lift : s.candidate.lift);
+        }
     }
 }
 
@@ -138,9 +143,8 @@ static void cell_step(const CellWeights<SLOT_COUNT>& cell, int place, bool map,
         if (pass == 0) {
             for (int j = 0; j < STATE; ++j) {
 #pragma HLS unroll
-                t[j] = dropped(y[j] + in.z.of[j], s.gate.drop, s.gate.mask, in.exact[j]);
-                t[STATE + j] = dropped(y[STATE + j] + in.r.of[j], s.gate.drop, s.gate.mask,
-                                       in.exact[STATE + j]);
+                t[j] = argument(s.gate, y[j] + in.z.of[j], in.exact[j]);
+                t[STATE + j] = argument(s.gate, y[STATE + j] + in.r.of[j], in.exact[STATE + j]);
             }
             if (smooth) {
                 look_up(t);
@@ -160,7 +164,7 @@ static void cell_step(const CellWeights<SLOT_COUNT>& cell, int place, bool map,
 #pragma HLS unroll
         const acc_t c = y[2 * STATE + j];
         const acc_t sum = (reset_before ? c : r[j] * c) + in.n.of[j];
-        t[j] = dropped(sum, s.candidate.drop, s.candidate.mask, in.exact[2 * STATE + j]);
+        t[j] = argument(s.candidate, sum, in.exact[2 * STATE + j]);
     }
     if (smooth) {
         look_up(t); // of which the half is of no use here
