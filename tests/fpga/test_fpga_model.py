@@ -7,6 +7,7 @@ import pytest
 from models.random_models import random_model
 from typer.testing import CliRunner
 
+from bci_lfads.cli import estimating  # noqa: F401  registers the command
 from bci_lfads.cli.app import app
 from bci_lfads.errors import ModelError
 from bci_lfads.fpga_model import U55C, Build, Form, area, step_cycles, step_stages, trial
