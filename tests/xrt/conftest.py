@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xrt.xclbin import PLATFORM, Argument, write_xclbin
+from xrt.xclbin import HOST, N_BANKS, PLATFORM, Argument, write_xclbin
 
 from bci_lfads.engines.fpga.protocol import BUFFERS, KERNEL
 from bci_lfads.engines.fpga.protocol import Argument as KernelArgument
@@ -36,11 +36,9 @@ REPAIR_AT, BROKEN, REPAIRED = 0x92730, 0xE6, 0xDF
 MODEL = "data/emulation/unified/cpu_em/generic_pcie/model/genericpciemodel"
 OUTPUTS = (KernelArgument.FACTORS, KernelArgument.LOG_RATES, KernelArgument.ANSWER)
 
-ARGUMENTS = tuple(
-    Argument(a.name.lower(), (1 if a in OUTPUTS else 0) if a in BUFFERS else None)
-    for a in KernelArgument
-)
-"""The kernel's arguments; inputs in one memory bank, outputs in another."""
+BANKS = {a: 1 if a in OUTPUTS else 0 for a in BUFFERS} | {KernelArgument.MAILBOX: HOST}
+ARGUMENTS = tuple(Argument(a.name.lower(), BANKS.get(a)) for a in KernelArgument)
+"""The kernel's arguments; inputs in one memory bank, outputs in another, the mailbox here."""
 
 
 def unavailable(reason: str) -> None:
@@ -161,7 +159,7 @@ def _build(home: Path) -> None:
         '2>>"$SDACCEL_EM_RUN_DIR/device.log"\n'
     )
     program.chmod(0o755)
-    banks = [{"Size": "256MB"}] * 4
+    banks = [{"Size": "256MB"}] * (N_BANKS + 1)
     board = {"Devices": [{"Name": PLATFORM, "DdrBanks": banks}]}
     (home / "emconfig.json").write_text(
         json.dumps({"Version": {"FileVersion": "2.0"}, "Platform": {"Boards": [board]}})

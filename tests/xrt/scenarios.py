@@ -75,6 +75,38 @@ def random_models(xclbin, n, seed, wait="spin"):
     return {"equal": equal, "forms": len(forms), "device": device}
 
 
+def persistent(xclbin, n, seed, wait="spin"):
+    """Windows, moving windows and batches by the mailbox, each model in the place of the last."""
+    equal, starts, engine = 0, [], None
+    for number in range(n):
+        spec, fixed = random_model(
+            seed + number, full_range=number % 8 == 7, bytes_=number % 8 == 5,
+            gru=("reset_after", "reset_before")[number % 2],
+            activation=("hard", "smooth")[number // 2 % 2],
+        )  # fmt: skip
+        model, hop = Fixed(spec, fixed), 1 + number % 3
+        counts = random_counts(seed + number, spec, n_trials=5)
+        stream = counts.reshape(-1, spec.n_units)
+        moving = [
+            np.ascontiguousarray(stream[i : i + spec.n_bins])
+            for i in range(0, len(stream) - spec.n_bins + 1, hop)
+        ]
+        if engine is None:
+            engine = FpgaEngine(model, xclbin=xclbin, wait=wait, launch="persistent", hop=hop)
+        else:
+            engine.load(model)
+        with NativeEngine(model) as native:
+            right = all(same(engine.infer(c), native.infer(c)) for c in [*counts[:2], *moving])
+            right &= same(engine.infer_batch(counts), native.infer_batch(counts))
+            alone = engine.infer_batch(counts, log_rates=False)
+            right &= np.array_equal(alone.factors, native.infer_batch(counts).factors)
+        equal += bool(right)
+        starts.append(engine.loaded.starts)
+    found = {"equal": equal, "starts": starts, "device": engine.info.device}
+    engine.close()
+    return found
+
+
 def opened_twice(xclbin):
     """Open, close and open again; two engines at once would share the card's one model."""
     model, right = random_float_model(), []

@@ -28,7 +28,7 @@ def test_info_says_what_the_kernel_was_compiled_for(emulation):
     code, out, err = emulation.cli("fpga", "info", "--xclbin", emulation.xclbin(), "--json")
     assert code == 0, err
     found = document(out)
-    assert found["kernel_protocol"] == 1
+    assert found["kernel_protocol"] == 2
     assert found["maxima"]["n_units"] >= 70
     assert "u55c" in found["card"]
 
