@@ -31,20 +31,30 @@ class Port {
         Block block;
         const Block& from = base_[at_++];
         for (int i = BLOCK_WORDS - 1; i >= 0; --i) {
-            block.word[i] = __atomic_load_n(&from.word[i], __ATOMIC_ACQUIRE);
+            block.word[i] = load(from.word[i]);
         }
         return block;
     }
     void write(const Block& block) {
         Block& to = base_[at_++];
         for (int i = 0; i < BLOCK_WORDS; ++i) {
-            __atomic_store_n(&to.word[i], block.word[i], __ATOMIC_RELEASE);
+            store(to.word[i], block.word[i]);
         }
     }
 
   private:
     Block* base_;
     size_t at_;
+
+#ifdef __SYNTHESIS__ // by another tool than Vitis
+    static uint32_t load(const uint32_t& word) { return word; }
+    static void store(uint32_t& word, uint32_t value) { word = value; }
+#else
+    static uint32_t load(const uint32_t& word) { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
+    static void store(uint32_t& word, uint32_t value) {
+        __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+    }
+#endif
 };
 
 // A simulated card leaves the processor to others while nothing is asked of it.

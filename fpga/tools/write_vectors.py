@@ -1,6 +1,6 @@
 """Write test vectors for the kernel's test bench: random models, counts and exact answers.
 
-    python fpga/tools/write_vectors.py FOLDER [--models 24] [--seed 0]
+    python fpga/tools/write_vectors.py FOLDER [--models 24] [--seed 0] [--tiny]
 
 A file is little-endian 32-bit words: magic ``LFTV``, image words, trials, bins, bins out, units,
 factors; then the image, the counts (bytes, padded to a word), the factors and the log-rates.
@@ -34,9 +34,14 @@ LARGEST = {
     "generator_size": 64, "n_factors": 16, "ic_map": "linear",
 }  # fmt: skip
 """The card's maxima, as fpga/include/lfads_config.h has them."""
+TINY = {
+    "n_units": 5, "n_bins": 3, "n_ahead": 1, "encoder_size": 7, "ic_size": 6, "generator_size": 6,
+    "n_factors": 3,
+}  # fmt: skip
+"""For a simulation of every register: fpga/rtl/lfads_rtl.cpp."""
 
 
-def write_case(path: Path, seed: int, index: int) -> None:
+def write_case(path: Path, seed: int, index: int, *, tiny: bool = False) -> None:
     """Write one model with two trials; of sixteen, four have full-range weights, four 8 bits.
 
     Of a hundred, four have the published sizes, and one for each GRU form the card's largest.
@@ -44,6 +49,7 @@ def write_case(path: Path, seed: int, index: int) -> None:
     gru, activation = FORMS[index % 4]
     sizes = PUBLISHED if index % 100 in (20, 21, 22, 23) else {}
     sizes = LARGEST if index % 100 in (32, 34) else sizes
+    sizes = TINY if tiny else sizes
     spec, fixed = random_model(
         seed, full_range=index % 16 >= 12, bytes_=8 <= index % 16 < 12, gru=gru,
         activation=activation, **sizes,
@@ -67,13 +73,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="a few bins, units and states")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for old in arguments.folder.glob("*.bin"):
         old.unlink()
     for index in range(arguments.models):
         path = arguments.folder / f"model_{index:03d}.bin"
-        write_case(path, arguments.seed + index, index)
+        write_case(path, arguments.seed + index, index, tiny=arguments.tiny)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def test_a_card_that_fails_at_work(model, xclbin, pyxrt, call, what, kind, batch
 
 def test_a_kernel_of_another_protocol_is_refused(model, xclbin, pyxrt):
     pyxrt(protocol=7)
-    with pytest.raises(XclbinError, match="has protocol 7, this version of bci-lfads drives 1"):
+    with pytest.raises(XclbinError, match="has protocol 7, this version of bci-lfads drives 2"):
         open_engine("fpga", model, xclbin=xclbin, fallback="native")
 
 

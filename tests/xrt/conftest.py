@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel_library import kernel_library
 from xrt.xclbin import HOST, N_BANKS, PLATFORM, Argument, write_xclbin
 
 from bci_lfads.engines.fpga.protocol import BUFFERS, KERNEL
@@ -130,9 +131,8 @@ def xrt_home() -> Path:
         )
     if importlib.util.find_spec("nanobind") is None or shutil.which("g++") is None:
         unavailable("the binding to the runtime needs nanobind and g++: pip install '.[dev]'")
-    kernel = sorted((ROOT / "fpga").glob("src/*.cpp")) + sorted((ROOT / "fpga").glob("include/*.h"))
     state = hashlib.sha256(sys.version.encode())
-    for path in [*kernel, HERE / "pyxrt.cpp", HERE / "device_model.py", Path(__file__)]:
+    for path in [kernel_library(), HERE / "pyxrt.cpp", HERE / "device_model.py", Path(__file__)]:
         state.update(path.read_bytes())
     home = ROOT / "build" / f"xrt-{state.hexdigest()[:16]}"
     if not home.is_dir():
@@ -177,12 +177,7 @@ def _build(home: Path) -> None:
         ],
         check=True,
     )  # fmt: skip
-    sources = sorted((ROOT / "fpga" / "src").glob("*.cpp"))
-    include = ROOT / "fpga" / "include"
-    subprocess.run(
-        [*compile_, "-DLFADS_ONE_TARGET", f"-I{include}", *sources, "-o", home / "kernel.so"],
-        check=True,
-    )
+    shutil.copy(kernel_library(), home / "kernel.so")
 
 
 def _libraries(folder: Path) -> None:

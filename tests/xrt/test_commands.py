@@ -76,6 +76,7 @@ engine = "fpga"
 [fpga]
 xclbin = "{xclbin}"
 timeout = 0.5
+launch = "{launch}"
 fallback = "native"
 [input.spikes]
 name = "{name} S"
@@ -90,16 +91,18 @@ hold_off = 0.3
 
 
 @pytest.mark.lsl
-@pytest.mark.parametrize("fails", [False, True], ids=["card", "card that hangs"])
+@pytest.mark.parametrize(
+    ("launch", "fails"), [("per-trial", False), ("per-trial", True), ("persistent", False)]
+)
 def test_a_rig_on_the_card_streams_the_native_engines_factors(
-    emulation, unique, tmp_path, command, model_of, fails  # noqa: F811
+    emulation, unique, tmp_path, command, model_of, launch, fails  # noqa: F811
 ):  # fmt: skip
     recording = simulate_lorenz(4, n_units=12, rate=20.0, trial_length=0.4, gap=(0.1, 0.2), seed=3)
     write(recording, tmp_path / "recording.npz")
     model: Model = model_of(recording.unit_labels, N_BINS, WIDTH)
     model.save(tmp_path / "model.safetensors")
     rig_file: Path = tmp_path / "rig.toml"
-    rig_file.write_text(RIG.format(name=unique, xclbin=emulation.xclbin().name))
+    rig_file.write_text(RIG.format(name=unique, xclbin=emulation.xclbin().name, launch=launch))
     # info, load, warm-up and two trials are well
     loop = emulation.start(
         sys.executable, "-m", "bci_lfads", "--quiet", "run", rig_file, "--json",

@@ -228,8 +228,9 @@ def _xclbin_path(given: Path | str | None) -> Path:
     named = given or os.environ.get(XCLBIN_VARIABLE)
     if not named:
         raise XclbinError(
-            "the fpga engine needs the kernel's xclbin: set fpga.xclbin in the rig file, or the "
-            f"variable {XCLBIN_VARIABLE}; 'make -C fpga xclbin' builds one with Vitis"
+            "the fpga engine needs the kernel's xclbin: set fpga.xclbin in the rig file, the "
+            f"option --xclbin, or the variable {XCLBIN_VARIABLE}; 'make -C fpga xclbin' builds "
+            "one with Vitis"
         )
     path = Path(named).expanduser()
     if not path.is_file():
