@@ -18,8 +18,8 @@ int main() {
     std::copy(c.image.begin(), c.image.end(), image);
     const std::vector<lfads::Block> rows = pad_counts(c);
     std::memcpy(counts, rows.data(), rows.size() * sizeof(lfads::Block));
-    const uint32_t status = lfads_rtl(static_cast<uint32_t>(c.image.size()), c.trials, image,
-                                      counts, factors, rates);
+    const uint32_t status =
+        lfads_rtl(static_cast<uint32_t>(c.image.size()), c.trials, image, counts, factors, rates);
     Results results(c, 0);
     std::memcpy(results.factors.data(), factors,
                 (results.factors.size() - 1) * sizeof(lfads::Block));
