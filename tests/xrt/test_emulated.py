@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from xrt.conftest import ARGUMENTS
+from xrt.emulation import ARGUMENTS
 from xrt.xclbin import container
 
 pytestmark = pytest.mark.xrt

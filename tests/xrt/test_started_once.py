@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from xrt.conftest import ARGUMENTS
+from xrt.emulation import ARGUMENTS
 
 pytestmark = pytest.mark.xrt
 
