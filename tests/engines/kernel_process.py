@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 LOAD, SERVE = 0, 4
@@ -38,6 +39,9 @@ class KernelProcess:
     def freeze(self) -> None:
         """Hang: no instruction more, and nothing is given back."""
         self.process.send_signal(signal.SIGSTOP)
+        status = Path(f"/proc/{self.process.pid}/stat")
+        while status.read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.001)
 
     def kill(self) -> None:
         """End it whatever it does."""

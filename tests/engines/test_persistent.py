@@ -161,11 +161,12 @@ def test_a_heart_that_stops_is_an_error_in_time_and_falls_back(xclbin, pyxrt, ho
     kernels = pyxrt()
     model = random_float_model()
     counts = poisson(model.spec, 3)
-    options = {"xclbin": xclbin, "launch": "persistent", "timeout": 1.0}
+    options = {"xclbin": xclbin, "launch": "persistent", "timeout": 20}
     native = NativeEngine(model)
     with FpgaEngine(model, **options) as engine:
         same(engine.infer(counts[0]), native.infer(counts[0]))
         getattr(kernels[-1], how)()
+        engine.card.timeout = 0.5
         with pytest.raises(CardLostError, match="heartbeat stopped") as raised:
             engine.infer(counts[1])
         assert "fallback = 'native'" in str(raised.value)
@@ -175,6 +176,7 @@ def test_a_heart_that_stops_is_an_error_in_time_and_falls_back(xclbin, pyxrt, ho
         assert engine.info.name == "fpga"
         same(engine.infer(counts[0]), native.infer(counts[0]))
         getattr(kernels[-1], how)()
+        engine._first.card.timeout = 0.5
         same(engine.infer(counts[1]), native.infer(counts[1]))
         assert engine.info.name == "native"
         assert "heartbeat stopped" in engine.notice
@@ -201,14 +203,16 @@ class OddKernel:
             if self.what == "ends" and asked:
                 beat[4:6] = 2, protocol.Status.MAILBOX
             if self.what == "damages" and asked:
-                self.reply(int(order[15]), int(order[2]))
+                self.reply(int(order[15]), int(order[2]), protocol.Status.OK)
+            if self.what == "refuses" and asked:
+                self.reply(int(order[15]), int(order[2]), protocol.Status.TORN)
             beat[15] = number
             time.sleep(0.001)
 
-    def reply(self, number, epoch):
-        """A reply that is whole, with rows that are not those of its checksum."""
+    def reply(self, number, epoch, status):
+        """A reply that is whole; its rows are not those of its checksum."""
         head = np.zeros(16, np.uint32)
-        head[[0, 2, 5, 6, 15]] = number, epoch, 1, 12345, number
+        head[[0, 1, 2, 5, 6, 15]] = number, status, epoch, 1, 12345, number
         lanes = [(int(w), i) for i, w in enumerate(head)]
 
         def rotated(v, n):
@@ -222,37 +226,70 @@ class OddKernel:
         return bytes(64) if self.what == "ends" or self.stopped.is_set() else None
 
 
-@pytest.mark.parametrize(
-    ("what", "kind", "words"),
-    [
-        ("never begins", CardLostError, "did not begin to serve within 0.3 s"),
-        ("beats", CardTimeoutError, "beats but did not answer within 0.3 s"),
-        ("damages", CardLostError, "results arrived damaged"),
-        ("ends", CardLostError, "stopped serving .*not for the model that it holds"),
-    ],
-)
-def test_what_a_card_does_instead_of_answering(xclbin, pyxrt, what, kind, words):
+@pytest.fixture
+def odd_kernel(pyxrt):
+    """Put a kernel that does something else in the place of ours."""
     odd = []
 
-    def serve(image, mailbox):
-        odd.append(OddKernel(what, mailbox))
-        return odd[-1]
+    def put(what):
+        def serve(image, mailbox):
+            odd.append(OddKernel(what, mailbox))
+            return odd[-1]
 
-    pyxrt(serve=serve)
+        pyxrt(serve=serve)
+        return odd
+
+    yield put
+    for kernel in odd:
+        kernel.stopped.set()
+        if kernel.thread.is_alive():
+            kernel.thread.join()
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "words", "timeout"),
+    [
+        ("beats", CardTimeoutError, "beats but did not answer within 1 s", 1),
+        ("damages", CardLostError, "results arrived damaged, and stayed so for 2 s", 2),
+        ("ends", CardLostError, "stopped serving .*not for the model that it holds", 20),
+    ],
+)
+def test_what_a_card_does_instead_of_answering(
+    xclbin, odd_kernel, what, kind, words, timeout
+):  # fmt: skip
+    odd_kernel(what)
     model = random_float_model()
-    window = poisson(model.spec)[0]
-    try:
-        with (
-            pytest.raises(kind, match=words) as raised,
-            FpgaEngine(model, xclbin=xclbin, launch="persistent", timeout=0.3) as engine,
-        ):
-            engine.infer(window)
-        assert "fallback = 'native'" in str(raised.value)
-    finally:
-        for kernel in odd:
-            kernel.stopped.set()
-            if kernel.thread.is_alive():
-                kernel.thread.join()
+    with FpgaEngine(model, xclbin=xclbin, launch="persistent", timeout=20) as engine:
+        engine.card.timeout = timeout
+        with pytest.raises(kind, match=words) as raised:
+            engine.infer(poisson(model.spec)[0])
+    assert "fallback = 'native'" in str(raised.value)
+
+
+def test_a_kernel_that_does_not_begin_to_serve(xclbin, odd_kernel):
+    odd_kernel("never begins")
+    with pytest.raises(CardLostError, match=r"did not begin to serve within 0\.3 s") as raised:
+        FpgaEngine(random_float_model(), xclbin=xclbin, launch="persistent", timeout=0.3)
+    assert "xbutil configure --host-mem" in str(raised.value)
+
+
+def test_a_refusal_is_said_in_words(xclbin, odd_kernel):
+    odd_kernel("refuses")
+    model = random_float_model()
+    with FpgaEngine(model, xclbin=xclbin, launch="persistent", timeout=20) as engine:
+        for _ in range(3):  # and the card stays in use
+            with pytest.raises(EngineError, match="refuses: a request arrived damaged"):
+                engine.infer(poisson(model.spec)[0])
+
+
+def test_a_kernel_that_does_not_stop_does_not_hold_up_the_end(xclbin, odd_kernel, caplog):
+    odd = odd_kernel("beats")
+    model = random_float_model()
+    engine = FpgaEngine(model, xclbin=xclbin, launch="persistent", timeout=20)
+    engine.card.timeout = 0.3
+    odd[0].ended = lambda: None
+    engine.close()
+    assert "the kernel did not stop" in caplog.text
 
 
 HOST = """

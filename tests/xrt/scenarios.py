@@ -95,7 +95,9 @@ def persistent(xclbin, n, seed, wait="spin"):
             for i in range(0, len(stream) - spec.n_bins + 1, hop)
         ]
         if engine is None:
-            engine = FpgaEngine(model, xclbin=xclbin, wait=wait, launch="persistent", hop=hop)
+            engine = FpgaEngine(
+                model, xclbin=xclbin, wait=wait, launch="persistent", hop=hop, timeout=30
+            )
         else:
             engine.load(model)
         with NativeEngine(model) as native:

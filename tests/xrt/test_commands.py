@@ -75,7 +75,7 @@ model = "model.safetensors"
 engine = "fpga"
 [fpga]
 xclbin = "{xclbin}"
-timeout = 0.5
+timeout = {timeout}
 launch = "{launch}"
 fallback = "native"
 [input.spikes]
@@ -102,7 +102,11 @@ def test_a_rig_on_the_card_streams_the_native_engines_factors(
     model: Model = model_of(recording.unit_labels, N_BINS, WIDTH)
     model.save(tmp_path / "model.safetensors")
     rig_file: Path = tmp_path / "rig.toml"
-    rig_file.write_text(RIG.format(name=unique, xclbin=emulation.xclbin().name, launch=launch))
+    rig_file.write_text(
+        RIG.format(
+            name=unique, xclbin=emulation.xclbin().name, launch=launch, timeout=0.5 if fails else 10
+        )
+    )
     # info, load, warm-up and two trials are well
     loop = emulation.start(
         sys.executable, "-m", "bci_lfads", "--quiet", "run", rig_file, "--json",
