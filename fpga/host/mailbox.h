@@ -192,8 +192,8 @@ class Mailbox {
 
     // The card's sign of life.
     uint32_t beat_number() const { return load(blocks_[lfads::BEAT_AT].word[lfads::LAST_WORD]); }
-    bool serving() const { return state_is(lfads::STATE_SERVING); }
-    bool ended() const { return state_is(lfads::STATE_ENDED); }
+    bool serving() const { return phase_is(lfads::PHASE_SERVING); }
+    bool ended() const { return phase_is(lfads::PHASE_ENDED); }
     uint32_t reason() const { return load(blocks_[lfads::BEAT_AT].word[lfads::BEAT_REASON]); }
 
     uint32_t posted() const { return posted_; }
@@ -248,9 +248,9 @@ class Mailbox {
         store(blocks_[lfads::ORDER_AT].word[lfads::LAST_WORD], posted_);
     }
 
-    bool state_is(lfads::State state) const {
+    bool phase_is(lfads::Phase phase) const {
         const Block beat = get(lfads::BEAT_AT);
-        return beat.word[lfads::BEAT_EPOCH] == epoch_ && beat.word[lfads::BEAT_STATE] == state &&
+        return beat.word[lfads::BEAT_EPOCH] == epoch_ && beat.word[lfads::BEAT_PHASE] == phase &&
                beat.word[lfads::BEAT_NUMBER] == beat.word[lfads::LAST_WORD];
     }
 

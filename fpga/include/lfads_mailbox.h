@@ -39,12 +39,12 @@ enum Beat : uint32_t {
     BEAT_VERSION = 1,
     BEAT_EPOCH = 2,
     BEAT_NUMBER = 3, // again in LAST_WORD
-    BEAT_STATE = 4,
+    BEAT_PHASE = 4,
     BEAT_REASON = 5, // a Status: why it ended
     BEAT_SERVED = 6, // number of the newest request that was answered
     BEAT_MODEL = 7   // checksum of the model in use
 };
-enum State : uint32_t { STATE_NONE = 0, STATE_SERVING = 1, STATE_ENDED = 2 };
+enum Phase : uint32_t { PHASE_NONE = 0, PHASE_SERVING = 1, PHASE_ENDED = 2 };
 
 enum Request : uint32_t {
     REQUEST_NUMBER = 0, // again in LAST_WORD

@@ -31,7 +31,7 @@ Block zeros() {
     return block;
 }
 
-void beat(Port& mailbox, Service& service, State state, Status reason) {
+void beat(Port& mailbox, Service& service, Phase phase, Status reason) {
     ++service.beats;
     service.until_beat = service.beat;
     Block block = zeros();
@@ -39,7 +39,7 @@ void beat(Port& mailbox, Service& service, State state, Status reason) {
     block.word[BEAT_VERSION] = MAILBOX_VERSION;
     block.word[BEAT_EPOCH] = service.epoch;
     block.word[BEAT_NUMBER] = service.beats;
-    block.word[BEAT_STATE] = state;
+    block.word[BEAT_PHASE] = phase;
     block.word[BEAT_REASON] = reason;
     block.word[BEAT_SERVED] = service.served;
     block.word[BEAT_MODEL] = service.model;
@@ -138,7 +138,7 @@ Status begin_service(Port& mailbox, const Settings& settings, Service& service) 
     const bool fits = order.word[ORDER_MODEL] == service.model &&
                       order.word[ORDER_COUNT_ROWS] == service.rows.counts &&
                       order.word[ORDER_RESULT_ROWS] == service.rows.results && service.beat != 0;
-    beat(mailbox, service, fits ? STATE_SERVING : STATE_ENDED, fits ? STATUS_OK : STATUS_MAILBOX);
+    beat(mailbox, service, fits ? PHASE_SERVING : PHASE_ENDED, fits ? STATUS_OK : STATUS_MAILBOX);
     return fits ? STATUS_OK : STATUS_MAILBOX;
 }
 
@@ -171,13 +171,13 @@ bool next_request(Card& card, Port& mailbox, Service& service, Status& status) {
             continue;
         }
         if (service.until_beat == 0) {
-            beat(mailbox, service, STATE_SERVING, STATUS_OK);
+            beat(mailbox, service, PHASE_SERVING, STATUS_OK);
         }
         --service.until_beat;
         rest(looks);
         ++looks;
     }
-    beat(mailbox, service, STATE_ENDED, status);
+    beat(mailbox, service, PHASE_ENDED, status);
     return false;
 }
 
