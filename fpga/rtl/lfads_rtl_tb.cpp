@@ -1,14 +1,16 @@
 // Runs vectors through lfads_rtl, in C or in RTL simulation, and compares to the bit.
-#include "../testbench/rows.h"
 #include "lfads_rtl.h"
+#include "rows.h"
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 int main() {
+    const char* path = std::getenv("LFADS_RTL_VECTORS"); // the tool passes no quotes on
     Case c;
-    if (!read_case(RTL_VECTORS, c) || c.image.size() > RTL_IMAGE) {
-        std::printf("cannot read %s\n", RTL_VECTORS);
+    if (path == nullptr || !read_case(path, c) || c.image.size() > RTL_IMAGE) {
+        std::printf("LFADS_RTL_VECTORS names no vectors\n");
         return 1;
     }
     uint32_t image[RTL_IMAGE] = {};
