@@ -8,6 +8,7 @@
 #define LFADS_CARD_H
 
 #include "lfads_kernel.h"
+#include "lfads_port.h"
 
 namespace lfads {
 
@@ -119,15 +120,27 @@ struct Card {
     int16_t factors_weight[BANKS * FACTORS][STATE];
     int16_t rates_weight[BANKS * RATE_BLOCKS][FACTORS][BLOCK_WORDS];
     acc_t rates_bias[BANKS * RATE_BLOCKS][BLOCK_WORDS];
+    // The newest bins that came by the mailbox: a ring of as many as the model's window has, twice
+    // over, so that a window lies in one piece wherever it begins.
+    Block window[2 * MAX_BINS * UNIT_BLOCKS];
+};
+
+// Whether and where a trial comes from the mailbox and goes back to it.
+struct Mail {
+    bool on;
+    uint32_t window; // first block in Card::window
+    uint32_t results;
 };
 
 // Take a model. On any status but OK the one before stays in use.
 Status card_load(Card& card, const uint32_t* image, uint32_t image_words);
 
 // Infer trials with the model in use, of which there must be one. Rows are padded to blocks
-// (lfads_kernel.h); log_rates is written only if asked for.
-void card_run(const Card& card, const Block* counts, Block* factors, Block* log_rates,
-              uint32_t n_trials, bool rates);
+// (lfads_kernel.h); log_rates is written only if asked for. A trial of the mailbox' comes from
+// Card::window instead, and factors and log-rates go to the mailbox; `check` is then that of these
+// rows.
+void card_run(const Card& card, const Mail& mail, const Block* counts, Block* factors,
+              Block* log_rates, Port& mailbox, uint32_t n_trials, bool rates, uint32_t& check);
 
 } // namespace lfads
 

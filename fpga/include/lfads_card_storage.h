@@ -31,3 +31,4 @@
 // The flat copy that lanes are filled from is off every path.
 #pragma HLS bind_storage variable = card.staging.forward.input_weight type = ram_1p impl = uram
 #pragma HLS bind_storage variable = card.staging.backward.input_weight type = ram_1p impl = uram
+#pragma HLS bind_storage variable = card.window type = ram_t2p impl = uram
