@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINUTES ?= 10
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt \
-	$(shell find bci_lfads gui fpga/src fpga/include replay_data -type f -not -name '*.pyc' -not -name '*.so' 2>/dev/null)
+	$(shell find bci_lfads gui fpga/src fpga/include fpga/host replay_data -type f -not -name '*.pyc' -not -name '*.so' 2>/dev/null)
 
 .PHONY: demo test fuzz latency lint types format install dev csim clean help
 

@@ -27,7 +27,7 @@ from bci_lfads.models.model import Model
 from bci_lfads.offline import cut, infer_all
 from bci_lfads.pipeline import open_pipeline
 from bci_lfads.recordings import Recording, read
-from bci_lfads.rig import Rig, load_rig
+from bci_lfads.rig import FpgaSettings, Rig, load_rig
 from bci_lfads.windows import WindowBatch
 
 BUNDLED = Path(__file__).parent / "replay_data"
@@ -102,6 +102,7 @@ def run_demo(
     folder: Path,
     *,
     engine: str = "native",
+    fpga: FpgaSettings | None = None,
     on_trial: Callable[[int, int], None] | None = None,
 ) -> DemoResult:
     """Run the whole path on the bundled recording; takes as long as the recording.
@@ -112,6 +113,8 @@ def run_demo(
         Where the listener's file goes.
     engine
         Which engine to run.
+    fpga
+        Settings of the card, where that is the engine.
     on_trial
         Called with the trials done and those in the recording.
 
@@ -121,11 +124,13 @@ def run_demo(
         If any of the three parts fails, with its words.
     """
     began = time.monotonic()
-    rig = load_rig(bundled("demo.toml")).model_copy(update={"engine": engine})
+    rig = load_rig(bundled("demo.toml")).model_copy(
+        update={"engine": engine, "fpga": fpga or FpgaSettings()}
+    )
     model = Model.load(rig.model)
     recording = read(bundled("demo.npz"))
     batch = cut(recording, model, rig.window, rig.input.units)
-    with open_engine(engine, model) as offline_engine:
+    with open_engine(engine, model, **rig.engine_options()) as offline_engine:
         offline = infer_all(offline_engine, batch.counts).factors
     n_trials, done = len(batch.counts), 0
     stop = threading.Event()

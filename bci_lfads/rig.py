@@ -178,6 +178,9 @@ class FpgaSettings(Settings):
     """Index of the card as ``xbutil examine`` counts, or its BDF, like ``0000:c1:00.1``."""
     wait: Literal["spin", "block"] = "spin"
     """How to wait for the card: looking at it all the time, or sleeping until its interrupt."""
+    launch: Literal["per-trial", "persistent"] = "per-trial"
+    """``persistent``: the kernel is started once and looks into this host's memory for windows.
+    Where the card does not offer that, each window has a launch of its own."""
     timeout: float = Field(default=1.0, gt=0, le=60)
     """Seconds within which the card must answer."""
     fallback: Literal["none", "native"] = "none"

@@ -31,7 +31,7 @@ COMMANDS = [
     "decode carry", "decode fit", "decode run", "decode score", "trigger", "trigger-order",
     "closed-loop",
     "closed-loop calibrate", "closed-loop run", "closed-loop curve", "sweep", "fpga", "fpga info",
-    "fpga load", "fpga selftest", "fpga bench", "soak", "lsl-config",
+    "fpga load", "fpga selftest", "fpga bench", "fpga estimate", "soak", "lsl-config",
 ]  # fmt: skip
 SPEC = small_spec()
 SHAPE = (SPEC.n_bins, SPEC.n_units)

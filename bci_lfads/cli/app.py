@@ -50,6 +50,7 @@ def main() -> None:
         closed_loop,
         data,
         decoding,
+        estimating,
         evaluating,
         fpga,
         loop,

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.card import Device, Launch, Wait, Xclbin, checked
 from bci_lfads.cli.show import as_json, facts, progress, table
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ fpga_app = typer.Typer(
 app.add_typer(fpga_app, name="fpga")
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_Xclbin = Annotated[
-    Path | None,
-    typer.Option(help="The kernel's xclbin; default: what BCI_LFADS_XCLBIN names."),
-]
-_Device = Annotated[str, typer.Option(help="Index of the card, or its BDF like 0000:c1:00.1.")]
-_Wait = Annotated[str, typer.Option(help="How to wait for the card: spin or block.")]
 _ModelFile = Annotated[
     Path | None,
     typer.Argument(help="Model file (.safetensors); default: the demo's.", metavar="[MODEL]"),
@@ -36,11 +31,11 @@ _ModelFile = Annotated[
 
 
 @fpga_app.command()
-def info(xclbin: _Xclbin = None, device: _Device = "0", json: _Json = False) -> None:
+def info(xclbin: Xclbin = None, device: Device = None, json: _Json = False) -> None:
     """Show the card, the xclbin, and what its kernel was compiled for."""
     from bci_lfads.engines.fpga import Card
 
-    with Card(xclbin, device) as card:
+    with Card(xclbin, device or 0) as card:
         content = _card_facts(card)
     if json:
         as_json(content)
@@ -50,7 +45,7 @@ def info(xclbin: _Xclbin = None, device: _Device = "0", json: _Json = False) -> 
 
 @fpga_app.command()
 def load(
-    model_file: _ModelFile = None, xclbin: _Xclbin = None, device: _Device = "0",
+    model_file: _ModelFile = None, xclbin: Xclbin = None, device: Device = None,
     json: _Json = False,
 ) -> None:  # fmt: skip
     """Load the xclbin and a model, and say how long each took."""
@@ -58,7 +53,7 @@ def load(
 
     model = _model(model_file)
     began = time.perf_counter()
-    with FpgaEngine(model, xclbin=xclbin, device=device) as engine:
+    with FpgaEngine(model, xclbin=xclbin, device=device or 0) as engine:
         opened = time.perf_counter()
         engine.load(model)
         loaded = time.perf_counter()
@@ -75,24 +70,29 @@ def load(
 
 @fpga_app.command()
 def selftest(
-    xclbin: _Xclbin = None, device: _Device = "0", wait: _Wait = "spin", json: _Json = False
-) -> None:
+    xclbin: Xclbin = None, device: Device = None, wait: Wait = "spin",
+    launch: Launch = "per-trial", json: _Json = False,
+) -> None:  # fmt: skip
     """Run the stored vectors on the card and compare to the bit; exit code 1 if any differs."""
     from bci_lfads.engines.fpga import Card
     from bci_lfads.engines.fpga.selftest import selftest as run
 
-    with Card(xclbin, device, wait=_wait(wait)) as card, progress("cases", None) as advance:
+    with (
+        Card(xclbin, device or 0, wait=checked(wait, "--wait", "spin", "block")) as card,
+        progress("cases", None) as advance,
+    ):
         verdicts = []
-        for verdict in run(card):
+        for verdict in run(card, launch=checked(launch, "--launch", "per-trial", "persistent")):
             verdicts.append(verdict)
             advance(len(verdicts))
         name = f"{card.name} {card.bdf}"
     passed = all(v.passed for v in verdicts)
     if json:
-        as_json({"card": name, "passed": passed, "cases": [vars(v) for v in verdicts]})
+        cases = [vars(v) for v in verdicts]
+        as_json({"card": name, "launch": launch, "passed": passed, "cases": cases})
     else:
         table(
-            f"self-test of {name}: {'passed' if passed else 'FAILED'}",
+            f"self-test of {name}, {launch}: {'passed' if passed else 'FAILED'}",
             ("case", "results", "right on the card", "right on this CPU"),
             [(v.name, 2 * v.windows, v.card_right, v.native_right) for v in verdicts],
         )
@@ -101,8 +101,8 @@ def selftest(
 
 @fpga_app.command()
 def bench(
-    model_file: _ModelFile = None, xclbin: _Xclbin = None, device: _Device = "0",
-    wait: _Wait = "spin",
+    model_file: _ModelFile = None, xclbin: Xclbin = None, device: Device = None,
+    wait: Wait = "spin", launch: Launch = "per-trial",
     windows: Annotated[int, typer.Option(min=10, help="How many to time.")] = 2000,
     json: _Json = False,
 ) -> None:  # fmt: skip
@@ -115,23 +115,32 @@ def bench(
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.15, (windows, spec.n_bins, spec.n_units)).astype(np.uint8)
     with (
-        FpgaEngine(model, xclbin=xclbin, device=device, wait=_wait(wait)) as engine,
+        FpgaEngine(
+            model,
+            xclbin=xclbin,
+            device=device or 0,
+            wait=checked(wait, "--wait", "spin", "block"),
+            launch=checked(launch, "--launch", "per-trial", "persistent"),
+            hop=1,
+        ) as engine,
         progress("windows", windows) as advance,
     ):
         rows = measure(engine, model, counts, on_window=advance)
-        cycles = engine.loaded.cycles
+        cycles, launch = engine.loaded.cycles, engine.launch
         content = _card_facts(engine.card)
     emulated = os.environ.get("XCL_EMULATION_MODE")
     if json:
         as_json(
             content
             | {
-                "model": model.hash, "wait": wait, "windows": windows, "emulated": emulated,
-                "kernel_cycles": cycles or None, "microseconds": [vars(row) for row in rows],
+                "model": model.hash, "wait": wait, "launch": launch, "windows": windows,
+                "emulated": emulated, "kernel_cycles": cycles or None,
+                "microseconds": [vars(row) for row in rows],
             }
         )  # fmt: skip
         return
-    title = f"{content['card']}: {spec.n_bins} bins × {spec.n_units} units, {wait}; microseconds"
+    shape = f"{spec.n_bins} bins × {spec.n_units} units"
+    title = f"{content['card']}: {shape}, {launch}, {wait}; microseconds"
     if emulated:
         title += f" (EMULATED, {emulated}: says nothing about a card)"
     table(
@@ -155,6 +164,7 @@ def _card_facts(card: Card) -> dict[str, Any]:
         "maxima": kernel.maxima(),
         "reuse": kernel.reuse,
         "counts_its_cycles": kernel.has_clock,
+        "persistent": f"no: {card.serves_not}" if card.serves_not else "yes",
     }
 
 
@@ -163,9 +173,3 @@ def _model(path: Path | None) -> Model:
     from bci_lfads.models.model import Model
 
     return Model.load(path or bundled("demo_model.safetensors"))
-
-
-def _wait(asked: str) -> Any:
-    if asked not in ("spin", "block"):
-        raise typer.BadParameter(f"'spin' or 'block', got {asked!r}", param_hint="--wait")
-    return asked

@@ -17,6 +17,7 @@ import numpy as np
 import typer
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.card import Device, Xclbin, card_settings
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import in_thread, until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress, table
@@ -44,6 +45,8 @@ def demo(
         "bci-lfads-demo"
     ),
     engine: Annotated[str, typer.Option(help="native, torch or fpga.")] = "native",
+    xclbin: Xclbin = None,
+    device: Device = None,
     json: _Json = False,
 ) -> None:
     """Replay a bundled recording on LSL, run the loop on it, and show what came out."""
@@ -52,7 +55,9 @@ def demo(
 
     output.mkdir(parents=True, exist_ok=True)
     with progress("trials", None) as advance:
-        result = run_demo(output, engine=engine, on_trial=advance)
+        result = run_demo(
+            output, engine=engine, fpga=card_settings(xclbin, device), on_trial=advance
+        )
     picture = output / "demo.png"
     draw(result, picture)
     summary = _demo_summary(result) | {"picture": str(picture)}

@@ -11,6 +11,7 @@ import typer
 from numpy.typing import NDArray
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.card import Device, Xclbin, card_settings
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.show import as_json, facts, progress
 from bci_lfads.errors import RigError
@@ -176,8 +177,13 @@ def infer(
     engine: Annotated[str, typer.Option(help="native, torch or fpga.")] = "native",
     rig: Annotated[
         Path | None,
-        typer.Option(help="Rig file, whose [window] and [input] are those of the recording."),
+        typer.Option(
+            help="Rig file, whose [window] and [input] are those of the recording, and whose "
+            "[fpga] is the card's."
+        ),
     ] = None,
+    xclbin: Xclbin = None,
+    device: Device = None,
     json: _Json = False,
 ) -> None:
     """Infer factors and log-rates (natural logarithm of Hz) offline; inputs, with a controller."""
@@ -190,10 +196,12 @@ def infer(
     check_output(output)
     model = Model.load(model_file)
     windows = _counts(input_file, model, rig)
-    if rig is not None:
-        model = as_masked(load_rig(rig), model)  # as a run of it would
+    settings = None if rig is None else load_rig(rig)
+    if settings is not None:
+        model = as_masked(settings, model)  # as a run of it would
+    card = card_settings(xclbin, device, None if settings is None else settings.fpga)
     with (
-        open_engine(engine, model) as opened,
+        open_engine(engine, model, **(card.model_dump() if engine == "fpga" else {})) as opened,
         progress("inferring", len(windows.counts)) as advance,
     ):
         began = time.perf_counter()

@@ -67,14 +67,14 @@ def _open_fpga(
     from bci_lfads.engines.fpga import FpgaEngine
 
     if fallback == "none":
-        return FpgaEngine(model, **options)
+        return FpgaEngine(model, hop=hop, **options)
     if fallback != "native":
         raise EngineError(f"fallback is 'native' or 'none', got {fallback!r}")
     from bci_lfads.engines.fallback import FallbackEngine
     from bci_lfads.engines.native import NativeEngine
 
     stand_in = NativeEngine(model, hop=hop, n_threads=n_threads)
-    return FallbackEngine(lambda: FpgaEngine(model, **options), stand_in)
+    return FallbackEngine(lambda: FpgaEngine(model, hop=hop, **options), stand_in)
 
 
 def available_engines() -> dict[str, str | None]:

@@ -56,8 +56,9 @@ const char* explain(lfads::Status status) {
         return "a binary point or state limit of the kernel image is out of range";
     case lfads::STATUS_COMMAND:
         return "no such kernel command";
+    default:
+        return "unknown status"; // a card's alone
     }
-    return "unknown status";
 }
 
 // In place: both have 32 bits, and integers of 24 bits are exact as float32.

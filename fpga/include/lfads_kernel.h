@@ -6,6 +6,9 @@
 #include "lfads_banks.h"
 
 #include <cstdint>
+#ifdef __VITIS_HLS__
+#include <hls_burst_maxi.h>
+#endif
 
 namespace lfads {
 
@@ -18,6 +21,7 @@ enum Command : uint32_t {
     COMMAND_RUN = 1,         // infer trials: factors and log-rates
     COMMAND_RUN_FACTORS = 2, // infer trials: factors alone
     COMMAND_INFO = 3,        // answer, nothing else; needs no model
+    COMMAND_SERVE = 4,       // infer what comes by the mailbox until told to stop: lfads_mailbox.h
 };
 
 enum Status : uint32_t {
@@ -32,6 +36,11 @@ enum Status : uint32_t {
     STATUS_RANGE = 8,      // a shift, a state limit or a weight out of range
     STATUS_COMMAND = 9,    // no such command
     STATUS_TRIALS = 10,    // more than MAX_TRIALS in a call
+    STATUS_MAILBOX = 11,   // not a mailbox of this version, or not for the model in use
+    STATUS_TORN = 12,      // a request whose checksum stays wrong
+    STATUS_REQUEST = 13,   // no such kind of request, or not with so many bins
+    STATUS_WINDOW = 14,    // newest bins of a window that the card does not keep
+    STATUS_IDLE = 15,      // ended: no request for as long as was ordered
 };
 
 // What the card's kernel answers on every command: one block of words, always all of them.
@@ -57,9 +66,10 @@ enum Answer : uint32_t {
 constexpr uint32_t ANSWER_WORDS = 16;
 
 constexpr uint32_t KERNEL_MAGIC = 0x4B44464C; // "LFDK"
-constexpr uint32_t PROTOCOL_VERSION = 1;
+constexpr uint32_t PROTOCOL_VERSION = 2;
 constexpr uint32_t MAX_TRIALS = 1u << 16; // a call
 constexpr uint32_t FEATURE_CYCLES = 1;    // ANSWER_CYCLES counts; C simulation has no clock
+constexpr uint32_t FEATURE_SERVE = 2;     // COMMAND_SERVE
 
 // 64 bytes: what the card moves in a cycle. Rows of counts, factors and log-rates start on one.
 struct alignas(64) Block {
@@ -75,6 +85,12 @@ constexpr int value_blocks(int n) { // of a bin of factors or log-rates, int32
     return (n + BLOCK_WORDS - 1) / BLOCK_WORDS;
 }
 
+#ifdef __VITIS_HLS__
+typedef hls::burst_maxi<Block> MailboxArgument;
+#else
+typedef Block* MailboxArgument;
+#endif
+
 // Take a model. On any status but OK the banks hold no model.
 Status load(Banks& banks, const uint32_t* image, uint32_t image_words);
 
@@ -89,10 +105,11 @@ void infer(const Banks& banks, const uint8_t* counts, int32_t* factors, int32_t*
 //
 // Rows are padded to blocks: counts (n_trials, n_bins, 64 count_blocks(n_units)) uint8, the padding
 // zero; factors (n_trials, n_bins_out, 16 value_blocks(n_factors)) int32; log_rates likewise by
-// n_units. Answers with ANSWER_WORDS words. Pointers that a command does not use are not touched.
+// n_units. Answers with ANSWER_WORDS words. The mailbox is in the host's memory, all else in the
+// card's. Pointers that a command does not use are not touched.
 extern "C" void lfads_kernel(uint32_t command, uint32_t sequence, const uint32_t* image,
                              uint32_t image_words, const lfads::Block* counts,
                              lfads::Block* factors, lfads::Block* log_rates, uint32_t n_trials,
-                             lfads::Block* answer);
+                             lfads::Block* answer, lfads::MailboxArgument mailbox);
 
 #endif

@@ -12,55 +12,73 @@ LFADS_INLINE int32_t output(acc_t sum, const Rounding& rounding) {
     return static_cast<int32_t>(clamp(round_shift(sum, rounding), -LIMIT, LIMIT));
 }
 
-// One factor a cycle, then log-rates, a block of units a cycle.
-static void read_out(const int16_t factors_weight[BANKS * FACTORS][STATE],
-                     const int16_t rates_weight[BANKS * RATE_BLOCKS][FACTORS][BLOCK_WORDS],
-                     const acc_t rates_bias[BANKS * RATE_BLOCKS][BLOCK_WORDS], int bank,
-                     const Settings& s, const int16_t g[STATE], bool rates,
-                     Fifo<Block, MAX_BINS * FACTOR_BLOCKS>& factors_out,
-                     Fifo<Block, MAX_BINS * RATE_BLOCKS>& rates_out) {
+struct FactorValues {
+    int32_t of[FACTORS];
+};
+
+// One factor a cycle, of each state that comes.
+static void read_factors(const int16_t weight[BANKS * FACTORS][STATE], int bank, const Settings& s,
+                         Fifo<State, MAX_BINS>& states, Fifo<Block, MAX_BINS * FACTOR_BLOCKS>& out,
+                         Fifo<FactorValues, MAX_BINS>& to_rates, bool rates) {
 #pragma HLS inline off
-    int32_t f[FACTORS] = {};
-#pragma HLS array_partition variable = f complete
-    for (int i = 0; i < s.n_factors; ++i) {
+    for (int bin = 0; bin < s.n_bins_out; ++bin) {
+#pragma HLS loop_tripcount min = 73 max = 73
+        const State g = states.read();
+        FactorValues f = {};
+#pragma HLS array_partition variable = f.of complete
+        for (int i = 0; i < s.n_factors; ++i) {
 #pragma HLS loop_tripcount min = 4 max = 4
 #pragma HLS pipeline II = 1
-        acc_t sum = 0;
-        for (int k = 0; k < STATE; ++k) {
+            acc_t sum = 0;
+            for (int k = 0; k < STATE; ++k) {
 #pragma HLS unroll
-            sum = sum48(sum + static_cast<int32_t>(factors_weight[bank * FACTORS + i][k]) * g[k]);
+                sum = sum48(sum + static_cast<int32_t>(weight[bank * FACTORS + i][k]) * g.of[k]);
+            }
+            f.of[i] = output(sum, s.factors_rounding);
         }
-        f[i] = output(sum, s.factors_rounding);
-    }
-    for (int b = 0; b < value_blocks(s.n_factors); ++b) {
+        for (int b = 0; b < value_blocks(s.n_factors); ++b) {
 #pragma HLS loop_tripcount min = 1 max = 1
 #pragma HLS pipeline II = 1
-        Block block;
-        for (int lane = 0; lane < BLOCK_WORDS; ++lane) {
+            Block block;
+            for (int lane = 0; lane < BLOCK_WORDS; ++lane) {
 #pragma HLS unroll
-            block.word[lane] = static_cast<uint32_t>(f[b * BLOCK_WORDS + lane]);
+                block.word[lane] = static_cast<uint32_t>(f.of[b * BLOCK_WORDS + lane]);
+            }
+            out.write(block);
         }
-        factors_out.write(block);
+        if (rates) {
+            to_rates.write(f);
+        }
     }
-    if (!rates) {
-        return;
-    }
-    for (int b = 0; b < value_blocks(s.n_units); ++b) {
+}
+
+// A block of units a cycle.
+static void read_rates(const int16_t weight[BANKS * RATE_BLOCKS][FACTORS][BLOCK_WORDS],
+                       const acc_t bias[BANKS * RATE_BLOCKS][BLOCK_WORDS], int bank,
+                       const Settings& s, Fifo<FactorValues, MAX_BINS>& from_factors,
+                       Fifo<Block, MAX_BINS * RATE_BLOCKS>& out, bool rates) {
+#pragma HLS inline off
+    for (int bin = 0; rates && bin < s.n_bins_out; ++bin) {
+#pragma HLS loop_tripcount min = 73 max = 73
+        const FactorValues f = from_factors.read();
+        for (int b = 0; b < value_blocks(s.n_units); ++b) {
 #pragma HLS loop_tripcount min = 5 max = 5
 #pragma HLS pipeline II = 1
-        const int place = bank * RATE_BLOCKS + b;
-        Block block;
-        for (int lane = 0; lane < BLOCK_WORDS; ++lane) {
+            const int place = bank * RATE_BLOCKS + b;
+            Block block;
+            for (int lane = 0; lane < BLOCK_WORDS; ++lane) {
 #pragma HLS unroll
-            acc_t sum = rates_bias[place][lane];
-            for (int i = 0; i < FACTORS; ++i) {
+                acc_t sum = bias[place][lane];
+                for (int i = 0; i < FACTORS; ++i) {
 #pragma HLS unroll
-                sum = sum48(sum + static_cast<acc_t>(f[i]) * rates_weight[place][i][lane]);
+                    sum = sum48(sum + static_cast<acc_t>(f.of[i]) * weight[place][i][lane]);
+                }
+                const bool inside = b * BLOCK_WORDS + lane < s.n_units;
+                block.word[lane] =
+                    inside ? static_cast<uint32_t>(output(sum, s.rates_rounding)) : 0u;
             }
-            const bool inside = b * BLOCK_WORDS + lane < s.n_units;
-            block.word[lane] = inside ? static_cast<uint32_t>(output(sum, s.rates_rounding)) : 0u;
+            out.write(block);
         }
-        rates_out.write(block);
     }
 }
 

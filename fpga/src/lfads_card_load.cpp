@@ -1,7 +1,7 @@
 // From a checked image to the card's lanes, into the bank that is not in use.
 //
 // Nothing here is on the path from counts to factors: one element a cycle is fast enough.
-#include "lfads_card.h"
+#include "lfads_align.h"
 
 namespace lfads {
 namespace {
@@ -51,6 +51,18 @@ void fill_input(InputWeights& input, int bank, const Encoder& encoder, int n_uni
     }
 }
 
+void fill_generator_input(Inputs& in, const Banks& b, const CellSettings& s) {
+    const int size = b.generator_size;
+    for (int j = 0; j < STATE; ++j) {
+#pragma HLS pipeline II = 1
+        const bool inside = j < size;
+        const acc_t* a = b.generator_input;
+        in.z.of[j] = aligned(s.gate, inside ? a[j] : 0, in.exact[j]);
+        in.r.of[j] = aligned(s.gate, inside ? a[size + j] : 0, in.exact[STATE + j]);
+        in.n.of[j] = aligned(s.candidate, inside ? a[2 * size + j] : 0, in.exact[2 * STATE + j]);
+    }
+}
+
 void fill_read_out(Card& card, int bank, const Banks& b) {
     for (int i = 0; i < FACTORS; ++i) {
         for (int k = 0; k < STATE; ++k) {
@@ -87,13 +99,7 @@ void fill(Card& card, int bank, uint32_t checksum) {
     if (b.linear_ic) {
         fill_gate(card.cell0, bank, SLOT_MAPS, 1, b.initial, 0, generator, 0, b.ic_size, true);
     }
-    for (int gate = 0; gate < 3; ++gate) {
-        for (int j = 0; j < STATE; ++j) {
-#pragma HLS pipeline II = 1
-            card.generator_input[bank][gate * STATE + j] =
-                j < generator ? b.generator_input[gate * generator + j] : acc_t{0};
-        }
-    }
+    fill_generator_input(card.generator_input[bank], b, cell_settings(b.generator));
     for (int j = 0; j < STATE; ++j) {
         card.initial_state[0][bank][j] = j < encoder ? b.forward.initial_state[j] : int16_t{0};
         card.initial_state[1][bank][j] = j < encoder ? b.backward.initial_state[j] : int16_t{0};
@@ -109,9 +115,9 @@ void fill(Card& card, int bank, uint32_t checksum) {
     s.reset_before = b.reset_before;
     s.smooth = b.smooth;
     s.linear_ic = b.linear_ic;
-    s.forward = b.forward.gru;
-    s.backward = b.backward.gru;
-    s.generator = b.generator;
+    s.forward = cell_settings(b.forward.gru);
+    s.backward = cell_settings(b.backward.gru);
+    s.generator = cell_settings(b.generator);
     s.ic_rounding = b.ic.rounding;
     s.initial_rounding = b.initial.rounding;
     s.factors_rounding = b.factors.rounding;

@@ -37,7 +37,7 @@ uint32_t call(uint32_t command, const std::vector<uint32_t>& image, const Case& 
     const std::vector<lfads::Block> counts = pad_counts(vectors);
     lfads_kernel(command, sequence, image.data(), static_cast<uint32_t>(image.size()),
                  counts.data(), results.factors.data(), results.log_rates.data(), vectors.trials,
-                 &answer);
+                 &answer, nullptr);
     const uint32_t* word = answer.word;
     const bool ran = command == lfads::COMMAND_RUN || command == lfads::COMMAND_RUN_FACTORS;
     const bool good = word[lfads::ANSWER_STATUS] == lfads::STATUS_OK;

@@ -15,16 +15,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from models import random_models  # noqa: E402
 from models.random_models import random_counts, random_model  # noqa: E402
 
 from bci_lfads.models.image import pack_image  # noqa: E402
 from bci_lfads.models.integer import infer_integer  # noqa: E402
 
 OUTPUT = ROOT / "bci_lfads" / "engines" / "fpga" / "vectors.npz"
-PUBLISHED = {
-    "gru": "reset_after", "activation": "hard", "ic_map": "direct", "n_units": 70, "n_bins": 73,
-    "n_ahead": 0, "encoder_size": 64, "generator_size": 64, "n_factors": 4,
-}  # fmt: skip
+PUBLISHED = {"gru": "reset_after", "activation": "hard"} | random_models.PUBLISHED
 
 
 def cases():

@@ -1,6 +1,6 @@
 """Write test vectors for the kernel's test bench: random models, counts and exact answers.
 
-    python fpga/tools/write_vectors.py FOLDER [--models 24] [--seed 0]
+    python fpga/tools/write_vectors.py FOLDER [--models 24] [--seed 0] [--tiny]
 
 A file is little-endian 32-bit words: magic ``LFTV``, image words, trials, bins, bins out, units,
 factors; then the image, the counts (bytes, padded to a word), the factors and the log-rates.
@@ -15,40 +15,23 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from models.random_models import random_counts, random_model  # noqa: E402
+from models.random_models import numbered_model, random_counts  # noqa: E402
 
 from bci_lfads.models.image import pack_image  # noqa: E402
 from bci_lfads.models.integer import infer_integer  # noqa: E402
 
 MAGIC = 0x5654464C
-FORMS = [(gru, act) for gru in ("reset_after", "reset_before") for act in ("hard", "smooth")]
-
-
-PUBLISHED = {
-    "n_units": 70, "n_bins": 73, "n_ahead": 0, "encoder_size": 64, "generator_size": 64,
-    "n_factors": 4, "ic_map": "direct",
+TINY = {
+    "n_units": 5, "n_bins": 3, "n_ahead": 1, "encoder_size": 4, "ic_size": 3, "generator_size": 3,
+    "n_factors": 3,
 }  # fmt: skip
-"""Sizes of arXiv 2402.04274."""
-LARGEST = {
-    "n_units": 256, "n_bins": 20, "n_ahead": 108, "encoder_size": 64, "ic_size": 64,
-    "generator_size": 64, "n_factors": 16, "ic_map": "linear",
-}  # fmt: skip
-"""The card's maxima, as fpga/include/lfads_config.h has them."""
+"""For a simulation of every register: fpga/rtl/lfads_rtl.cpp."""
 
 
-def write_case(path: Path, seed: int, index: int) -> None:
-    """Write one model with two trials; of sixteen, four have full-range weights, four 8 bits.
-
-    Of a hundred, four have the published sizes, and one for each GRU form the card's largest.
-    """
-    gru, activation = FORMS[index % 4]
-    sizes = PUBLISHED if index % 100 in (20, 21, 22, 23) else {}
-    sizes = LARGEST if index % 100 in (32, 34) else sizes
-    spec, fixed = random_model(
-        seed, full_range=index % 16 >= 12, bytes_=8 <= index % 16 < 12, gru=gru,
-        activation=activation, **sizes,
-    )  # fmt: skip
-    counts = random_counts(seed, spec, n_trials=2)
+def write_case(path: Path, seed: int, index: int, *, tiny: bool = False) -> None:
+    """Write one model of the series with two trials."""
+    spec, fixed = numbered_model(seed, index, **(TINY if tiny else {}))
+    counts = random_counts(seed + index, spec, n_trials=2)
     latents = infer_integer(spec, fixed, counts)
     image = pack_image(spec, fixed)
     head = np.array(
@@ -67,13 +50,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="a few bins, units and states")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for old in arguments.folder.glob("*.bin"):
         old.unlink()
     for index in range(arguments.models):
         path = arguments.folder / f"model_{index:03d}.bin"
-        write_case(path, arguments.seed + index, index)
+        write_case(path, arguments.seed, index, tiny=arguments.tiny)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ fault list holds is raised, or returned as a state, by the named call, once.
 """
 
 import enum
+import mmap
+import os
 import types
 
 import numpy as np
@@ -31,8 +33,15 @@ class State(enum.Enum):
     ERT_CMD_STATE_RUNNING = 3
 
 
-def fake_pyxrt(faults=None, features=0, protocol=1):
-    """Return a module; `faults` maps a call's name to errors or states, taken from the front."""
+def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None, **answers):
+    """Return a module; `faults` maps a call's name to errors or states, taken from the front.
+
+    `answers` has the kernel answer other words than it would: ``status=15``.
+
+    `memory` is what the kernel's mailbox is connected to. `serve` is called for a run that serves
+    it, with the image and the mailbox' file, and returns what is asked whether it has `ended`:
+    see kernel_process.py.
+    """
     faults = faults if faults is not None else {}
 
     def fault(call):
@@ -45,15 +54,26 @@ def fake_pyxrt(faults=None, features=0, protocol=1):
         return what
 
     class Bo:
-        normal = 0
+        normal, host_only = 0, 1
 
         def __init__(self, parent, size, third, group=None):
             fault("bo")
+            self.file = None
+            if third == Bo.host_only and group is not None:  # what another process sees, too
+                self.file = os.memfd_create("mailbox")
+                os.ftruncate(self.file, size)
+                self.memory = np.frombuffer(mmap.mmap(self.file, size), np.uint8)
+                return
             self.memory = np.zeros(size, np.uint8)
             if isinstance(parent, Bo):
                 self.memory = parent.memory[third : third + size]
 
+        def __del__(self):
+            if self.file is not None:
+                os.close(self.file)
+
         def map(self):
+            fault("map")
             return memoryview(self.memory)
 
         def sync(self, direction, size, offset):
@@ -61,19 +81,34 @@ def fake_pyxrt(faults=None, features=0, protocol=1):
 
     class Run:
         def __init__(self, kernel):
+            fault("run")
             self.arguments = {}
 
         def set_arg(self, index, value):
+            fault("set_arg")
             self.arguments[index] = value
 
         def start(self):
             fault("start")
+            self.serving = None
+            if self.arguments[Argument.COMMAND] == Command.SERVE:
+                mailbox = self.arguments[Argument.MAILBOX].file
+                self.serving = serve(loaded["image"].tobytes(), mailbox)
+                return
             device_kernel(self.arguments)
 
         def wait(self, milliseconds):
             return fault("wait") or State.ERT_CMD_STATE_COMPLETED
 
         def state(self):
+            if self.serving is not None:
+                answer = self.serving.ended()
+                if answer is None:
+                    return fault("state") or State.ERT_CMD_STATE_RUNNING
+                self.serving = None
+                words = np.frombuffer(answer or bytes(4 * ANSWER_WORDS), np.uint32).copy()
+                words[Answer.SEQUENCE] = self.arguments[Argument.SEQUENCE]
+                self.arguments[Argument.ANSWER].memory[: words.nbytes] = words.view(np.uint8)
             return fault("state") or State.ERT_CMD_STATE_COMPLETED
 
     loaded = {"kernel": None, "image": np.zeros(64, np.uint32)}
@@ -109,6 +144,8 @@ def fake_pyxrt(faults=None, features=0, protocol=1):
         answer[Answer.MAGIC :] = (
             KERNEL_MAGIC, protocol, IMAGE_VERSION, 256, 128, 64, 16, features, 8,
         )  # fmt: skip
+        for word, value in answers.items():
+            answer[Answer[word.upper()]] = value
 
     class Device:
         def __init__(self, which):
@@ -123,16 +160,21 @@ def fake_pyxrt(faults=None, features=0, protocol=1):
 
     class Container:
         def __init__(self, path):
+            fault("xclbin")
             named = types.SimpleNamespace(
                 get_name=lambda: KERNEL, get_num_args=lambda: len(Argument)
             )
             self.get_kernels = lambda: [named]
+            bank = types.SimpleNamespace(get_index=lambda: 0, get_tag=lambda: memory)
+            self.get_mems = lambda: fault("get_mems") or [bank]
             self.get_uuid = lambda: types.SimpleNamespace(to_string=lambda: "0123abcd-0")
 
     module = types.ModuleType("pyxrt")
     module.forget = loaded.clear  # the extension's objects must not outlive the interpreter's end
+    module.answers = answers
     module.bo, module.run, module.device, module.xclbin = Bo, Run, Device, Container
-    module.kernel = lambda device, uuid, name: types.SimpleNamespace(group_id=lambda argument: 0)
+    kernel = types.SimpleNamespace(group_id=lambda argument: fault("group_id") or 0)
+    module.kernel = lambda device, uuid, name: fault("kernel") or kernel
     module.ert_cmd_state = State
     module.xclBOSyncDirection = types.SimpleNamespace(
         XCL_BO_SYNC_BO_TO_DEVICE=0, XCL_BO_SYNC_BO_FROM_DEVICE=1

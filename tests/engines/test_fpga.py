@@ -85,7 +85,17 @@ def test_the_protocol_is_the_kernels():
         ("device", RuntimeError("failed: Device or resource busy"), CardBusyError),
         ("load_xclbin", RuntimeError("xclbin is in use by another process"), CardBusyError),
         ("load_xclbin", RuntimeError("failed: No such device"), CardMissingError),
+        (
+            "kernel",
+            RuntimeError("failed to open compute unit: Device or resource busy"),
+            CardBusyError,
+        ),
+        ("group_id", IndexError("no connectivity of argument 2"), CardLostError),
         ("bo", RuntimeError("failed to allocate: Input/output error"), CardLostError),
+        ("bo", RuntimeError("words that nobody has seen before"), CardLostError),
+        ("map", RuntimeError("mmap failed: Bad address"), CardLostError),
+        ("run", RuntimeError("failed: Connection timed out"), CardTimeoutError),
+        ("set_arg", TypeError("incompatible function arguments"), CardLostError),
         ("start", RuntimeError("failed to launch: No such device"), CardMissingError),
     ],
 )
@@ -148,10 +158,50 @@ def test_a_card_that_fails_at_work(model, xclbin, pyxrt, call, what, kind, batch
 
 
 @pytest.mark.fault("xclbin")
-def test_a_kernel_of_another_protocol_is_refused(model, xclbin, pyxrt):
-    pyxrt(protocol=7)
-    with pytest.raises(XclbinError, match="has protocol 7, this version of bci-lfads drives 1"):
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        ({"protocol": 7}, "has protocol 7, this version of bci-lfads drives 2"),
+        ({"magic": 1}, "the kernel's answer has 0x1 instead of 0x4b44464c"),
+        ({"image": 99}, "takes kernel images of version 99, this version of bci-lfads makes 2"),
+        ({"status": 9}, "it does not know the command .*asked what it was compiled for"),
+        ({"status": 77}, "the kernel answered status 77, which this version does not know"),
+    ],
+)
+def test_a_kernel_of_another_version_is_no_reason_to_fall_back(model, xclbin, pyxrt, kernel, words):
+    pyxrt(**kernel)
+    with pytest.raises(XclbinError, match=words):
         open_engine("fpga", model, xclbin=xclbin, fallback="native")
+
+
+def test_an_xclbin_that_the_runtime_does_not_read(model, xclbin, pyxrt):
+    pyxrt()["xclbin"] = [RuntimeError("invalid xclbin")]
+    with pytest.raises(XclbinError, match="is not an xclbin that this runtime reads"):
+        open_engine("fpga", model, xclbin=xclbin, fallback="native")
+
+
+@pytest.mark.parametrize("status", protocol.Status)
+def test_what_the_kernel_refuses_is_said_in_words(model, xclbin, pyxrt, status):
+    """And it is a mistake, not a failure of the card: no engine takes over."""
+    pyxrt()
+    with open_engine("fpga", model, xclbin=xclbin, fallback="native") as engine:
+        assert engine.info.name == "fpga"
+        if status == protocol.Status.OK:
+            return
+        answers = sys.modules["pyxrt"].answers
+        answers["status"] = int(status)
+        with pytest.raises(EngineError, match=rf"refuses: .{{10,}} \(status {int(status)}\)"):
+            engine.infer(poisson(model.spec)[0])
+        answers.clear()
+        engine.infer(poisson(model.spec)[0])
+        assert engine.info.name == "fpga"
+
+
+def test_a_runtime_that_does_not_say_where_the_mailbox_lies(model, xclbin, pyxrt, caplog):
+    pyxrt(features=protocol.FEATURE_SERVE)["get_mems"] = [AttributeError("no such attribute")]
+    with FpgaEngine(model, xclbin=xclbin, launch="persistent") as engine:
+        assert engine.launch == "per-trial"
+    assert "the runtime does not say which memory" in caplog.text
 
 
 @pytest.mark.fault("xclbin")

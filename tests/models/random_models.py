@@ -62,6 +62,34 @@ def random_model(
     return spec, _to_bytes(rng, fixed) if bytes_ else fixed
 
 
+FORMS = [(gru, act) for gru in ("reset_after", "reset_before") for act in ("hard", "smooth")]
+PUBLISHED = {
+    "n_units": 70, "n_bins": 73, "n_ahead": 0, "encoder_size": 64, "generator_size": 64,
+    "n_factors": 4, "ic_map": "direct",
+}  # fmt: skip
+"""Sizes of arXiv 2402.04274."""
+LARGEST = {
+    "n_units": 256, "n_bins": 20, "n_ahead": 108, "encoder_size": 64, "ic_size": 64,
+    "generator_size": 64, "n_factors": 16, "ic_map": "linear",
+}  # fmt: skip
+"""The card's maxima, as fpga/include/lfads_config.h has them."""
+
+
+def numbered_model(seed: int, index: int, **sizes: Any) -> tuple[LfadsSpec, FixedPoint]:
+    """Return one of a series: forms in turn; of sixteen, four full-range, four of 8 bits.
+
+    Of a hundred, four have the published sizes, and one for each GRU form the card's largest.
+    """
+    gru, activation = FORMS[index % 4]
+    if not sizes:
+        sizes = PUBLISHED if index % 100 in (20, 21, 22, 23) else {}
+        sizes = LARGEST if index % 100 in (32, 34) else sizes
+    return random_model(
+        seed + index, full_range=index % 16 >= 12, bytes_=8 <= index % 16 < 12, gru=gru,
+        activation=activation, **sizes,
+    )  # fmt: skip
+
+
 def random_counts(
     seed: int, spec: LfadsSpec, n_trials: int = 1, rate: float = 0.3
 ) -> NDArray[np.uint8]:

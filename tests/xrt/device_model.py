@@ -11,10 +11,12 @@ the host, the call's number, then the body.
 """
 
 import ctypes
+import mmap
 import os
 import socket
 import struct
 import sys
+import threading
 import time
 from bisect import bisect_right
 from pathlib import Path
@@ -24,6 +26,8 @@ CLOSE, LOAD, ALLOC, FREE, WRITE, READ = 1, 3, 4, 5, 6, 7
 START, POLL, SETUP, REGISTER_WRITE, REGISTER_READ = 9, 11, 28, 51, 52
 DONE_AND_IDLE = b"\x06\x00\x00\x00"
 PAGE = 4096
+HOST_MEMORY = 4 * 256 * 1024 * 1024  # behind the banks of xclbin.py
+SHORT = 0.05  # seconds within which a run that serves nothing ends
 BUSY = b"\x01\x00\x00\x00"
 
 
@@ -78,15 +82,27 @@ def message(**content):
 
 
 class Memory:
-    """The card's memory: allocations by address."""
+    """Memory that the kernel sees, by address: the card's own, and behind it the host's.
+
+    A buffer of the host's is a file that the runtime maps, too: both sides see the same bytes.
+    """
 
     def __init__(self):
         self.starts, self.blocks = [], {}
 
     def allocate(self, address, size):
+        """Return the name of the buffer's file; empty for one of the card's own."""
         if address not in self.blocks:
             self.starts = sorted([*self.starts, address])
-        self.blocks[address] = ctypes.create_string_buffer(size)
+        if address < HOST_MEMORY:
+            self.blocks[address] = ctypes.create_string_buffer(size)
+            return ""
+        path = os.path.join(os.environ["SDACCEL_EM_RUN_DIR"], f"host-{os.getpid()}-{address:x}")
+        with open(path, "w+b") as file:
+            file.truncate(size)
+            shared = mmap.mmap(file.fileno(), size)
+        self.blocks[address] = (ctypes.c_char * size).from_buffer(shared)
+        return path
 
     def free(self, address):
         if self.blocks.pop(address, None) is not None:
@@ -133,7 +149,7 @@ class Device:
         self.memory, self.kernel = Memory(), None
         what, _, after = fault.partition(":")
         self.runs_left = int(after) if what == "hang" else None
-        self.hung, self.flips = False, what == "flip"
+        self.hung, self.flips, self.running = False, what == "flip", None
 
     def answer(self, call, body):
         f = fields(body)
@@ -143,8 +159,8 @@ class Device:
             self.kernel = Kernel(f[1].decode(), str(Path(f[2].decode()).resolve()))
             return message(f1=1)
         if call == ALLOC:
-            self.memory.allocate(f[1], f[2])
-            return message(f1=1)
+            path = self.memory.allocate(f[1], f[2])
+            return message(f1=1, f2=path.encode()) if path else message(f1=1)
         if call == FREE:
             self.memory.free(f[1])
             return message(f1=1)
@@ -161,7 +177,8 @@ class Device:
                 self.start(f[4])
             return message(f1=1)
         if call == POLL:
-            return message(f1=1, f2=BUSY if self.hung else DONE_AND_IDLE)
+            busy = self.hung or (self.running is not None and self.running.is_alive())
+            return message(f1=1, f2=BUSY if busy else DONE_AND_IDLE)
         if call == REGISTER_WRITE:
             return message(f1=1)
         if call == REGISTER_READ:
@@ -172,7 +189,11 @@ class Device:
         if self.runs_left == 0:
             self.hung = True
         else:
-            self.kernel.run(registers, self.memory)
+            # In a thread: a run that serves a mailbox goes on while the host does other things.
+            run, registers = self.kernel.run, bytes(registers)
+            self.running = threading.Thread(target=run, args=(registers, self.memory), daemon=True)
+            self.running.start()
+            self.running.join(SHORT)
         if self.runs_left:
             self.runs_left -= 1
 

@@ -28,7 +28,7 @@ def test_info_says_what_the_kernel_was_compiled_for(emulation):
     code, out, err = emulation.cli("fpga", "info", "--xclbin", emulation.xclbin(), "--json")
     assert code == 0, err
     found = document(out)
-    assert found["kernel_protocol"] == 1
+    assert found["kernel_protocol"] == 2
     assert found["maxima"]["n_units"] >= 70
     assert "u55c" in found["card"]
 
@@ -75,7 +75,8 @@ model = "model.safetensors"
 engine = "fpga"
 [fpga]
 xclbin = "{xclbin}"
-timeout = 0.5
+timeout = {timeout}
+launch = "{launch}"
 fallback = "native"
 [input.spikes]
 name = "{name} S"
@@ -90,16 +91,22 @@ hold_off = 0.3
 
 
 @pytest.mark.lsl
-@pytest.mark.parametrize("fails", [False, True], ids=["card", "card that hangs"])
+@pytest.mark.parametrize(
+    ("launch", "fails"), [("per-trial", False), ("per-trial", True), ("persistent", False)]
+)
 def test_a_rig_on_the_card_streams_the_native_engines_factors(
-    emulation, unique, tmp_path, command, model_of, fails  # noqa: F811
+    emulation, unique, tmp_path, command, model_of, launch, fails  # noqa: F811
 ):  # fmt: skip
     recording = simulate_lorenz(4, n_units=12, rate=20.0, trial_length=0.4, gap=(0.1, 0.2), seed=3)
     write(recording, tmp_path / "recording.npz")
     model: Model = model_of(recording.unit_labels, N_BINS, WIDTH)
     model.save(tmp_path / "model.safetensors")
     rig_file: Path = tmp_path / "rig.toml"
-    rig_file.write_text(RIG.format(name=unique, xclbin=emulation.xclbin().name))
+    rig_file.write_text(
+        RIG.format(
+            name=unique, xclbin=emulation.xclbin().name, launch=launch, timeout=0.5 if fails else 10
+        )
+    )
     # info, load, warm-up and two trials are well
     loop = emulation.start(
         sys.executable, "-m", "bci_lfads", "--quiet", "run", rig_file, "--json",

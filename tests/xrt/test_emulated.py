@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from xrt.conftest import ARGUMENTS
+from xrt.emulation import ARGUMENTS
 from xrt.xclbin import container
 
 pytestmark = pytest.mark.xrt
@@ -146,7 +146,7 @@ def test_xclbins_that_do_not_fit(emulation, mode):
     hollow.write_bytes(container({}, uuid.uuid4()))
     for path, says in (
         (other, "holds no kernel lfads_kernel; it holds vector_add"),
-        (fewer, "takes 8 arguments, this version of bci-lfads gives 9"),
+        (fewer, "takes 9 arguments, this version of bci-lfads gives 10"),
         (cut, "it was cut short"),
         (odd, "is not an xclbin: it begins with b'not an x'"),
         (hollow, "holds no kernel lfads_kernel; it holds none"),

@@ -10,9 +10,12 @@ from xml.etree import ElementTree
 
 BITSTREAM, METADATA, MEM_TOPOLOGY, CONNECTIVITY, IP_LAYOUT = 0, 2, 6, 7, 8
 GROUP_TOPOLOGY, GROUP_CONNECTIVITY = 26, 27
-MEM_HBM, IP_KERNEL = 6, 1
+MEM_DRAM, MEM_HBM, IP_KERNEL = 1, 6, 1
 BASE = 0x1800000
 BANK_KB = 256 * 1024
+N_BANKS = 4
+HOST = N_BANKS
+"""The bank that is memory of the host, behind those of the card."""
 PLATFORM = "xilinx_u55c_gen3x16_xdma_base_3"
 
 
@@ -24,7 +27,7 @@ class Argument(NamedTuple):
     name
         In the kernel's source.
     bank
-        Memory bank of a pointer; None for a scalar of 32 bits.
+        Memory bank of a pointer, `HOST` for this host's memory; None for a scalar of 32 bits.
     """
 
     name: str
@@ -36,7 +39,6 @@ def write_xclbin(
     arguments: Sequence[Argument],
     library: bytes = b"",
     *,
-    n_banks: int = 4,
     identity: uuid.UUID | None = None,
 ) -> bytes:
     """Return the bytes of an xclbin with one kernel.
@@ -49,16 +51,16 @@ def write_xclbin(
         Of its top function, in order.
     library
         The kernel as a shared library, for software emulation.
-    n_banks
-        Memory banks.
     identity
         Of the xclbin; default: a new one.
     """
     banks = b"".join(
-        struct.pack("<BB6xQQ16s", MEM_HBM, 1, BANK_KB, i * BANK_KB * 1024, f"HBM[{i}]".encode())
-        for i in range(n_banks)
+        struct.pack("<BB6xQQ16s", kind, 1, BANK_KB, i * BANK_KB * 1024, tag.encode())
+        for i, (kind, tag) in enumerate(
+            [*((MEM_HBM, f"HBM[{i}]") for i in range(N_BANKS)), (MEM_DRAM, "HOST[0]")]
+        )
     )
-    topology = struct.pack("<i4x", n_banks) + banks
+    topology = struct.pack("<i4x", N_BANKS + 1) + banks
     pointers = [(i, a.bank) for i, a in enumerate(arguments) if a.bank is not None]
     connectivity = struct.pack("<i", len(pointers)) + b"".join(
         struct.pack("<iii", i, 0, bank) for i, bank in pointers

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bci_lfads.engines.base import Latents, allocate
+from bci_lfads.engines.base import Engine, Latents, allocate
 from bci_lfads.engines.fpga.engine import FpgaEngine
 from bci_lfads.engines.fpga.loaded import LoadedModel
 from bci_lfads.engines.fpga.protocol import Command
+from bci_lfads.engines.fpga.served import ServedModel
 from bci_lfads.engines.native import FixedPointModel, NativeEngine
 
 
@@ -49,7 +50,7 @@ def measure(
     Parameters
     ----------
     engine
-        On a card, with the model.
+        On a card, with the model and a `hop` of 1.
     model
         The model.
     counts
@@ -61,21 +62,25 @@ def measure(
     out = allocate(engine.info)
     factors = Latents(out.factors, None)
     times: dict[str, list[float]] = {}
-    with NativeEngine(model) as native:
-        whole: list[tuple[str, Callable[[NDArray[np.uint8]], object]]] = [
-            ("a window: factors and log-rates", lambda w: engine.infer(w, out)),
-            ("a window: factors alone", lambda w: engine.infer(w, factors)),
-            (
-                "the native engine on this CPU: factors and log-rates",
-                lambda w: native.infer(w, out),
-            ),
+    with NativeEngine(model) as native, NativeEngine(model, hop=1) as moving:
+        whole: list[tuple[str, Engine, Latents]] = [
+            ("a window: factors and log-rates", engine, out),
+            ("a window: factors alone", engine, factors),
+            ("the native engine on this CPU: factors and log-rates", native, out),
         ]
+        hops: list[tuple[str, Engine]] = []
+        if isinstance(loaded, ServedModel):
+            hops = [
+                ("a new bin of a sliding window: factors alone", engine),
+                ("the native engine on this CPU: a new bin", moving),
+            ]
         for number, window in enumerate(counts):
             steps = _steps(loaded, window)
-            for what, infer in whole:
-                began = time.perf_counter()
-                infer(window)
-                steps[what] = time.perf_counter() - began
+            for what, which, latents in whole:
+                steps[what] = _seconds(which, window, latents)
+            for what, which in hops:
+                which.infer(window, factors)
+                steps[what] = _seconds(which, np.concatenate((window[1:], window[:1])), factors)
             if 10 * number >= len(counts):
                 for what, seconds in steps.items():
                     times.setdefault(what, []).append(seconds)
@@ -88,8 +93,16 @@ def measure(
     return rows
 
 
-def _steps(loaded: LoadedModel, window: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the seconds of each step of a window with log-rates, and of an empty call."""
+def _seconds(engine: Engine, window: NDArray[np.uint8], out: Latents) -> float:
+    began = time.perf_counter()
+    engine.infer(window, out)
+    return time.perf_counter() - began
+
+
+def _steps(loaded: LoadedModel | ServedModel, window: NDArray[np.uint8]) -> dict[str, float]:
+    """Return the seconds of each step of a window with log-rates."""
+    if isinstance(loaded, ServedModel):
+        return _steps_served(loaded, window)
     single = loaded.single
     lane = single.lane
     marks = [time.perf_counter()]
@@ -119,4 +132,19 @@ def _steps(loaded: LoadedModel, window: NDArray[np.uint8]) -> dict[str, float]:
         "waiting for the kernel": wait,
         "results back from the card (sync)": fetch,
         "an empty call: start and wait": empty,
+    }
+
+
+def _steps_served(loaded: ServedModel, window: NDArray[np.uint8]) -> dict[str, float]:
+    began = time.perf_counter()
+    loaded.post(window, True, whole=True)
+    posted = time.perf_counter()
+    loaded.wait()
+    answered = time.perf_counter()
+    loaded.take(True)
+    taken = time.perf_counter()
+    return {
+        "counts into the mailbox": posted - began,
+        "waiting for the kernel's reply": answered - posted,
+        "results out of the mailbox": taken - answered,
     }

@@ -86,6 +86,7 @@ class Card:
             "reading the kernel's memory groups",
             lambda: {argument: self.kernel.group_id(int(argument)) for argument in BUFFERS},
         )
+        self._no_host_memory = _no_host_memory(container, self.groups[Argument.MAILBOX])
         self.facts = self._ask()
         _log.info("card %s (%s) has kernel %s", self.name, self.bdf, self.uuid[:8])
 
@@ -113,6 +114,13 @@ class Card:
         """Take no more work: what a run that has not ended still does to its buffers is unknown."""
         self._failure = str(error)
         raise error
+
+    @property
+    def serves_not(self) -> str:
+        """Why the kernel cannot be started once, to serve a mailbox; empty if it can."""
+        if not self.facts.serves:
+            return "the xclbin's kernel was built without it"
+        return self._no_host_memory
 
     @property
     def failed(self) -> bool:
@@ -220,8 +228,9 @@ def _xclbin_path(given: Path | str | None) -> Path:
     named = given or os.environ.get(XCLBIN_VARIABLE)
     if not named:
         raise XclbinError(
-            "the fpga engine needs the kernel's xclbin: set fpga.xclbin in the rig file, or the "
-            f"variable {XCLBIN_VARIABLE}; 'make -C fpga xclbin' builds one with Vitis"
+            "the fpga engine needs the kernel's xclbin: set fpga.xclbin in the rig file, the "
+            f"option --xclbin, or the variable {XCLBIN_VARIABLE}; 'make -C fpga xclbin' builds "
+            "one with Vitis"
         )
     path = Path(named).expanduser()
     if not path.is_file():
@@ -274,3 +283,15 @@ def _load(pyxrt: Any, device: Any, container: Any, path: Path) -> tuple[Any, Any
         return None, pyxrt.kernel(device, device.load_xclbin(container), KERNEL)
     except RUNTIME_ERRORS as error:
         raise card_error(f"loading {path} to the card", error) from error
+
+
+def _no_host_memory(container: Any, group: int) -> str:
+    """Return why the mailbox would not lie in this host's memory; empty if it would."""
+    try:
+        tags = {int(m.get_index()): str(m.get_tag()) for m in container.get_mems()}
+    except RUNTIME_ERRORS as error:
+        return f"the runtime does not say which memory the xclbin connects it to ({error})"
+    tag = tags.get(group & 0xFFFF, "no memory")  # newer runtimes have more in the bits above
+    if tag.startswith("HOST"):
+        return ""
+    return f"the xclbin connects its mailbox to {tag}, not to this host's memory"

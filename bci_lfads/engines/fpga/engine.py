@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +15,15 @@ from bci_lfads.engines.base import EngineInfo, Latents, allocate, check_counts, 
 from bci_lfads.engines.fpga.card import Card
 from bci_lfads.engines.fpga.lane import Wait
 from bci_lfads.engines.fpga.loaded import LoadedModel
+from bci_lfads.engines.fpga.served import ServedModel
 from bci_lfads.engines.native import FixedPointModel
 from bci_lfads.errors import EngineError
 from bci_lfads.models.fixed import required
 from bci_lfads.models.image import IMAGE_VERSION, pack_image
+
+_log = logging.getLogger(__name__)
+
+Launch = Literal["per-trial", "persistent"]
 
 
 class FpgaEngine:
@@ -36,6 +43,18 @@ class FpgaEngine:
         Seconds within which the card must answer.
     batch
         Windows in a run of `infer_batch`.
+    launch
+        ``per-trial`` starts the kernel for each window or batch; ``persistent`` once, and it then
+        looks into this host's memory for windows (`ServedModel`). Where card or xclbin do not
+        offer that, a warning is logged and each window has a launch.
+    hop
+        Bins by which the windows of `infer` move on, if they do: a persistent kernel is then sent
+        the new bins alone.
+
+    Attributes
+    ----------
+    launch
+        As it came out.
 
     Raises
     ------
@@ -56,15 +75,23 @@ class FpgaEngine:
         wait: Wait = "spin",
         timeout: float = 1.0,
         batch: int = 64,
+        launch: Launch = "per-trial",
+        hop: int | None = None,
     ) -> None:
         required(model.fixed)  # before a card is asked for anything
         if not (timeout > 0 and math.isfinite(timeout)) or batch < 1:
             raise EngineError(
                 f"timeout must be above 0 and batch at least 1, got {timeout} and {batch}"
             )
-        self._card: Card | None = Card(xclbin, device, timeout=timeout, wait=wait)
-        self._loaded: LoadedModel | None = None
-        self._batch = batch
+        if launch not in ("per-trial", "persistent"):
+            raise EngineError(f"launch is 'per-trial' or 'persistent', got {launch!r}")
+        card = Card(xclbin, device, timeout=timeout, wait=wait)
+        self._card: Card | None = card
+        self._loaded: LoadedModel | ServedModel | None = None
+        self._batch, self._hop, self.launch = batch, hop, launch
+        if launch == "persistent" and card.serves_not:
+            _log.warning("the kernel is started for each window: %s", card.serves_not)
+            self.launch = "per-trial"
         try:
             self.load(model)
         except BaseException:
@@ -87,12 +114,15 @@ class FpgaEngine:
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
-        self._loaded = LoadedModel(card, image, batch=self._batch)
+        if self.launch == "persistent":
+            self._loaded = ServedModel(card, image, hop=self._hop)
+        else:
+            self._loaded = LoadedModel(card, image, batch=self._batch)
         self._factor_scale = np.float32(math.ldexp(1.0, -fixed.factor_point))
         self._rate_scale = np.float32(math.ldexp(1.0, -fixed.log_rate_point))
         self._info = EngineInfo(
             name="fpga",
-            device=f"{card.name} {card.bdf} (xclbin {card.uuid[:8]})",
+            device=f"{card.name} {card.bdf} (xclbin {card.uuid[:8]}, {self.launch})",
             numeric_format="int16",
             model_hash=model.hash,
             n_bins=spec.n_bins,
@@ -107,7 +137,7 @@ class FpgaEngine:
         return self._info
 
     @property
-    def loaded(self) -> LoadedModel:
+    def loaded(self) -> LoadedModel | ServedModel:
         """The model on the card.
 
         Raises

@@ -114,6 +114,20 @@ class Lane:
             self._run.set_arg(int(argument), bo)
         self._run.set_arg(int(Argument.IMAGE_WORDS), 0)
 
+    def serve(self, mailbox: Any) -> None:
+        """Start the run that serves a mailbox, a buffer in this host's memory."""
+        self._card.check_alive()
+        self._card.attempt(
+            "starting the kernel", lambda: self._run.set_arg(int(Argument.MAILBOX), mailbox)
+        )
+        self.launch(Command.SERVE, 0)
+
+    def served(self) -> int:
+        """Wait until a run that served has ended, and return why."""
+        self.wait()
+        self.fetch(0, 0)
+        return self._status()
+
     def ask(self, command: Command) -> NDArray[np.uint32]:
         """Have a command without windows done and return a copy of the answer."""
         self.start(command, 0, 0)
@@ -190,6 +204,11 @@ class Lane:
 
     def check(self) -> None:
         """Refuse an answer that is not this run's, or not well."""
+        status = self._status()
+        if status != Status.OK:
+            raise EngineError(in_words(status))
+
+    def _status(self) -> int:
         sequence = int(self.answer[Answer.SEQUENCE])
         if sequence != self._sequence:
             self._card.fail(
@@ -198,9 +217,7 @@ class Lane:
                     f"{sequence}, not {self._sequence}; see 'dmesg' for failed transfers"
                 )
             )
-        status = int(self.answer[Answer.STATUS])
-        if status != Status.OK:
-            raise EngineError(in_words(status))
+        return int(self.answer[Answer.STATUS])
 
     def wait(self) -> None:
         """Wait until the run has ended well."""

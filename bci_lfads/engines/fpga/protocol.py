@@ -16,7 +16,7 @@ from bci_lfads.models.spec import LfadsSpec
 
 KERNEL = "lfads_kernel"
 """Name of the kernel's top function."""
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 KERNEL_MAGIC = 0x4B44464C
 """``LFDK`` in little-endian order."""
 BLOCK = 64
@@ -38,12 +38,14 @@ class Argument(IntEnum):
     LOG_RATES = 6
     N_TRIALS = 7
     ANSWER = 8
+    MAILBOX = 9
 
 
 BUFFERS = (
-    Argument.IMAGE, Argument.COUNTS, Argument.FACTORS, Argument.LOG_RATES, Argument.ANSWER
+    Argument.IMAGE, Argument.COUNTS, Argument.FACTORS, Argument.LOG_RATES, Argument.ANSWER,
+    Argument.MAILBOX,
 )  # fmt: skip
-"""Arguments that are buffers in the card's memory; the others are scalars of 32 bits."""
+"""Arguments that are buffers; the others are scalars of 32 bits."""
 
 
 class Answer(IntEnum):
@@ -69,6 +71,8 @@ class Answer(IntEnum):
 
 FEATURE_CYCLES = 1
 """The kernel has a clock: `Answer.CYCLES` counts."""
+FEATURE_SERVE = 2
+"""The kernel has `Command.SERVE`."""
 
 
 class Command(IntEnum):
@@ -78,6 +82,7 @@ class Command(IntEnum):
     RUN = 1
     RUN_FACTORS = 2
     INFO = 3
+    SERVE = 4
 
 
 class Status(IntEnum):
@@ -94,6 +99,11 @@ class Status(IntEnum):
     RANGE = 8
     COMMAND = 9
     TRIALS = 10
+    MAILBOX = 11
+    TORN = 12
+    REQUEST = 13
+    WINDOW = 14
+    IDLE = 15
 
 
 _WORDS = {
@@ -107,6 +117,11 @@ _WORDS = {
     Status.RANGE: "a shift, a state's limit or a weight is out of range",
     Status.COMMAND: "it does not know the command",
     Status.TRIALS: "there are more windows than it takes in a call",
+    Status.MAILBOX: "the mailbox is not of its version, or not for the model that it holds",
+    Status.TORN: "a request arrived damaged",
+    Status.REQUEST: "it does not know the kind of request, or that with so many bins",
+    Status.WINDOW: "it does not keep the window that the bins follow",
+    Status.IDLE: "nothing was asked of it for too long",
 }
 
 
@@ -137,6 +152,8 @@ class KernelFacts:
         Largest sizes of a model; `max_bins` counts those out.
     has_clock
         Whether it counts its own cycles.
+    serves
+        Whether it can be started once, to serve a mailbox.
     reuse
         Products that a recurrent multiplier does in a step.
     """
@@ -148,6 +165,7 @@ class KernelFacts:
     max_hidden: int
     max_factors: int
     has_clock: bool
+    serves: bool
     reuse: int
 
     @classmethod
@@ -174,8 +192,9 @@ class KernelFacts:
                 "make -C fpga xclbin"
             )
         return cls(
-            protocol, image, units, bins, hidden, factors, bool(features & FEATURE_CYCLES), reuse
-        )
+            protocol, image, units, bins, hidden, factors, bool(features & FEATURE_CYCLES),
+            bool(features & FEATURE_SERVE), reuse,
+        )  # fmt: skip
 
     def maxima(self) -> dict[str, int]:
         """Return the largest sizes by the names of `LfadsSpec`."""

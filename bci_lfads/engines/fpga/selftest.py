@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci_lfads.engines.fpga.card import Card
+from bci_lfads.engines.fpga.engine import Launch
 from bci_lfads.engines.fpga.loaded import LoadedModel
+from bci_lfads.engines.fpga.served import ServedModel
+from bci_lfads.errors import EngineError
 
 VECTORS = "vectors.npz"
 
@@ -62,7 +65,7 @@ def stored_cases() -> list[Case]:
         return [Case(name, *(content[f"{name}/{part}"] for part in parts)) for name in names]
 
 
-def selftest(card: Card, *, batch: int = 2) -> Iterator[Verdict]:
+def selftest(card: Card, *, batch: int = 2, launch: Launch = "per-trial") -> Iterator[Verdict]:
     """Run every stored case on a card, and on this CPU.
 
     Parameters
@@ -71,9 +74,18 @@ def selftest(card: Card, *, batch: int = 2) -> Iterator[Verdict]:
         An opened card; its model is replaced.
     batch
         Windows in a run, small, so that batches follow each other.
+    launch
+        As in `FpgaEngine`.
+
+    Raises
+    ------
+    EngineError
+        If the card does not offer this way of launching.
     """
     from bci_lfads.engines import _native
 
+    if launch == "persistent" and card.serves_not:
+        raise EngineError(f"the kernel cannot be started once: {card.serves_not}")
     for case in stored_cases():
         native = _native.Kernel(case.image)
         native_right = 0
@@ -81,11 +93,17 @@ def selftest(card: Card, *, batch: int = 2) -> Iterator[Verdict]:
         for window, f, r in zip(case.counts, case.factors, case.log_rates, strict=True):
             native.infer_integers(window, factors, rates)
             native_right += 2 * (np.array_equal(factors, f) and np.array_equal(rates, r))
-        yield Verdict(case.name, len(case.counts), _on_card(card, case, batch), native_right)
+        yield Verdict(
+            case.name, len(case.counts), _on_card(card, case, batch, launch), native_right
+        )
 
 
-def _on_card(card: Card, case: Case, batch: int) -> int:
-    loaded = LoadedModel(card, case.image, batch=batch)
+def _on_card(card: Card, case: Case, batch: int, launch: Launch) -> int:
+    loaded: LoadedModel | ServedModel
+    if launch == "persistent":
+        loaded = ServedModel(card, case.image)
+    else:
+        loaded = LoadedModel(card, case.image, batch=batch)
     right = 0
 
     def same(row: int, factors: NDArray[np.int32], rates: NDArray[np.int32] | None) -> bool:
