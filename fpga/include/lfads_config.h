@@ -1,7 +1,7 @@
 // The largest model a build of the kernel takes, and how wide it computes.
 //
-// These are the card's (fpga/config/u55c.mk names other builds); one for the CPU sets larger ones
-// with -D (see CMakeLists.txt). The cycle and area model reads them from here.
+// These are the card's (make -C fpga DEFINES=-D... for another build); one for the CPU sets larger
+// ones (see CMakeLists.txt). The cycle and area model reads them from here.
 #ifndef LFADS_CONFIG_H
 #define LFADS_CONFIG_H
 

@@ -1,6 +1,7 @@
 // C simulation of the kernel's top function, and that it refuses what it must.
 //
 // Arguments: vector files of fpga/tools/write_vectors.py. Exit status 0 if all agrees to the bit.
+#include "cosim_buffers.h"
 #include "rows.h"
 #include "vectors.h"
 
@@ -35,9 +36,14 @@ uint32_t call(uint32_t command, const std::vector<uint32_t>& image, const Case& 
     }
     ++sequence;
     const std::vector<lfads::Block> counts = pad_counts(vectors);
+#ifdef LFADS_COSIM
+    call_for_cosim(command, sequence, image, counts, results.factors, results.log_rates,
+                   vectors.trials, &answer);
+#else
     lfads_kernel(command, sequence, image.data(), static_cast<uint32_t>(image.size()),
                  counts.data(), results.factors.data(), results.log_rates.data(), vectors.trials,
                  &answer, nullptr);
+#endif
     const uint32_t* word = answer.word;
     const bool ran = command == lfads::COMMAND_RUN || command == lfads::COMMAND_RUN_FACTORS;
     const bool good = word[lfads::ANSWER_STATUS] == lfads::STATUS_OK;
