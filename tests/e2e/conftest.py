@@ -141,7 +141,7 @@ def running() -> Iterator[Callable[..., Running]]:
 
         pipeline = open_pipeline(rig, model=model, on_window=on_window)
         if recorder is not None:
-            pipeline.recorder = recorder
+            pipeline.account.recorder = recorder
             assert recorder.wait_until_complete(60.0, lambda: False)
         stop = threading.Event()
         outcome: list[Any] = []
