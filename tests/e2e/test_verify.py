@@ -212,6 +212,23 @@ def test_a_session_is_a_recording_too(trials, tmp_path):
     assert picture.stat().st_size > 5_000
 
 
+def test_the_notebook_runs_on_a_session(trials):
+    if "session" not in trials:
+        pytest.skip("there is no session")
+    folder = Path(__file__).resolve().parents[2] / "examples"
+    cells = json.loads((folder / "analyse_session.ipynb").read_text())["cells"]
+    program = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    assert program.count("session.xdf") == 1
+    program = program.replace("session.xdf", str(trials["session"]))
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, env={**os.environ, "MPLBACKEND": "Agg"}, cwd=folder,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for word in ("TrialFactors", "Journal", "closed to pushed"):
+        assert word in done.stdout
+
+
 def test_a_session_becomes_nwb(trials, tmp_path, command):
     """It passes the inspector, and is read back with the same spikes and markers."""
     nwbinspector = pytest.importorskip("nwbinspector")
