@@ -53,6 +53,16 @@ def test_lights(changes, level, said):
     assert (light.level, light.reason) == (level, said)
 
 
+@pytest.mark.parametrize(
+    ("role", "begun", "level"),
+    [("factors", False, Level.OFF), ("factors", True, Level.BAD), ("spikes", False, Level.BAD)],
+)
+def test_what_the_loop_publishes_is_not_missed_before_there_was_one(role, begun, level):
+    light = judge(facts(role=role, state="waiting", reason="no stream"), begun=begun)
+    assert light.level == level
+    assert ("Start" in light.reason) == (level == Level.OFF)
+
+
 def test_a_meter_measures_rate_age_and_gap():
     meter = StreamMeter()
     assert meter.age(0.0) is None

@@ -81,8 +81,9 @@ def test_missing_streams_are_red_with_the_reason(qtbot, window, files):
     row = row_of(shown, "spikes")
     assert row[0] == "✖"
     assert f"no stream with name '{files.name} S'" in row[5]
-    assert row_of(shown, "factors")[0] == "✖"
+    assert row_of(shown, "factors")[0] == "○", "no loop was there yet"
     qtbot.waitUntil(lambda: shown.banner.shown.word == "not running")
+    assert "Start" in shown.banner.shown.reason
     assert shown.controls.start.isEnabled()
 
 

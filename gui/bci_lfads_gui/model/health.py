@@ -15,6 +15,7 @@ _SLOW = 0.9  # of the nominal rate
 _QUIET, _MUTE = 2.0, 10.0  # seconds without a spike
 _LITTLE = 1e-3  # share of the spikes that may be late, saturated, …
 _BEARABLE = {"unknown": 0.5}  # unsorted spikes are of no unit of the model, and many
+_OUTPUTS = ("factors", "rates", "status", "latency")
 _OFF_CLOCK = 5e-3  # seconds that a clock offset may move in a minute
 
 
@@ -147,8 +148,20 @@ class StreamFacts:
     received: int = 0
 
 
-def judge(facts: StreamFacts, *, status_interval: float = 0.5) -> Light:
-    """Return the light of a stream, the worst of all rules."""
+def judge(facts: StreamFacts, *, status_interval: float = 0.5, begun: bool = True) -> Light:
+    """Return the light of a stream, the worst of all rules.
+
+    Parameters
+    ----------
+    facts
+        What is known of it.
+    status_interval
+        Seconds between the loop's messages, at most.
+    begun
+        Whether a loop was heard of yet; before, what it publishes is not missed.
+    """
+    if facts.state == "waiting" and facts.role in _OUTPUTS and not begun:
+        return Light(Level.OFF, "press Start (F5)")
     if facts.state == "refused":
         return Light(Level.BAD if facts.required else Level.WARN, f"refused: {facts.reason}")
     if facts.state != "open":

@@ -96,7 +96,10 @@ def run_state(
         return RunState(_stopped(message), "stopped", message.reason)
     if not connected:
         if message is None:
-            return RunState(Level.OFF, "not running", f"no stream '{rig} Status' on the network")
+            return RunState(
+                Level.OFF, "not running",
+                f"press Start (F5); no stream '{rig} Status' yet",
+            )  # fmt: skip
         ago = "" if age is None else f" {age:.0f} s ago"
         return RunState(
             Level.BAD,

@@ -87,17 +87,13 @@ class StreamsPanel(Panel):
 
     def refresh(self) -> None:
         """Show the lights."""
-        store = self.store
-        with store.lock:
-            facts, found = dict(store.streams), store.found
-            about = store.about
-        interval = about.rig.loop.status_interval if about else 0.5
-        used = {f.name for f in facts.values() if f.state == "open"}
+        with self.store.lock:
+            found = self.store.found
+        lights = self._lights()
+        used = {facts.name for facts, _ in lights if facts.state == "open"}
         self._others = [s for s in found if s.name not in used]
         rows: list[tuple[Light, list[str]]] = [
-            (light := judge(facts[role], status_interval=interval), _row(facts[role], light))
-            for role in _ROLES
-            if role in facts
+            (light, _row(facts, light)) for facts, light in lights
         ]
         nothing = Light(Level.OFF)
         rows += [
@@ -109,19 +105,25 @@ class StreamsPanel(Panel):
 
     def worst(self) -> Light:
         """Return the worst light of the rig's streams."""
-        with self.store.lock:
-            streams, about = dict(self.store.streams), self.store.about
-        interval = about.rig.loop.status_interval if about else 0.5
         # Of lights that are equally bad the first one counts: what comes in, before what goes out.
-        lights = [
-            (judge(streams[role], status_interval=interval), role)
+        lights = self._lights()
+        if not lights:
+            return Light(Level.OFF)
+        facts, light = max(lights, key=lambda pair: pair[1].level)
+        return Light(light.level, f"{facts.role}: {light.reason}" if light.reason else "")
+
+    def _lights(self) -> list[tuple[StreamFacts, Light]]:
+        """Return the rig's streams, in their order, with their lights."""
+        store = self.store
+        with store.lock:
+            streams, about = dict(store.streams), store.about
+            begun = store.status_open or store.message is not None
+        interval = about.rig.loop.status_interval if about else 0.5
+        return [
+            (streams[role], judge(streams[role], status_interval=interval, begun=begun))
             for role in _ROLES
             if role in streams
         ]
-        if not lights:
-            return Light(Level.OFF)
-        light, role = max(lights, key=lambda pair: pair[0].level)
-        return Light(light.level, f"{role}: {light.reason}" if light.reason else "")
 
     def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         """Return the rows that are shown."""
@@ -160,7 +162,7 @@ class StreamsPanel(Panel):
         self._leave_out()
 
     def _leave_out(self) -> None:
-        """Leave out columns, the least telling first, until the notes can be read."""
+        """Leave out columns that are empty, and the least telling until notes can be read."""
         view = self.view
         room = view.viewport().width() - _NOTES_LEAST * view.fontMetrics().averageCharWidth()
         header = view.horizontalHeader()
@@ -171,7 +173,7 @@ class StreamsPanel(Panel):
         needed = sum(widths) - widths[_NOTES]
         for name in _SPARE:
             column = _COLUMNS.index(name)
-            hidden = needed > room
+            hidden = needed > room or not any(row[column] for row in self._shown)
             needed -= widths[column] if hidden else 0
             if view.isColumnHidden(column) != hidden:
                 view.setColumnHidden(column, hidden)
