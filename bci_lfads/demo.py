@@ -8,8 +8,6 @@ same recording, and with the simulation's known latents.
 from __future__ import annotations
 
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from bci_lfads.listen import Heard, load_heard
 from bci_lfads.models.model import Model
 from bci_lfads.offline import cut, infer_all
 from bci_lfads.pipeline import open_pipeline
+from bci_lfads.processes import start
 from bci_lfads.recordings import Recording, read
 from bci_lfads.rig import FpgaSettings, Rig, load_rig
 from bci_lfads.windows import WindowBatch
@@ -175,10 +174,8 @@ def run_demo(
 
 
 def _start(*arguments: str) -> subprocess.Popen[bytes]:
-    # Not from the working folder: `-m` would take a checkout there for the installed package.
-    return subprocess.Popen(
-        [sys.executable, "-m", "bci_lfads", *arguments],
-        cwd=tempfile.gettempdir(),
+    return start(
+        *arguments,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -27,6 +27,7 @@ import pylsl
 from common import describe_machine, markdown
 from numpy.typing import NDArray
 
+from bci_lfads import processes
 from bci_lfads.demo import bundled
 from bci_lfads.listen import Heard, load_heard
 from bci_lfads.models.model import Model
@@ -203,10 +204,8 @@ def rig_file(folder: Path, name: str, mode: str, model: Path, hold_off: float) -
 
 def start(*arguments: object) -> subprocess.Popen[str]:
     """Start a `bci-lfads` command."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bci_lfads", "--quiet", *map(str, arguments)],
-        # Not from a checkout, where `-m` would take the sources for the package.
-        cwd=tempfile.gettempdir(),
+    return processes.start(
+        "--quiet", *arguments,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -30,6 +30,8 @@ import pylsl
 from common import describe_machine, markdown
 from numpy.typing import NDArray
 
+from bci_lfads import processes
+
 RATE = 10.0  # Hz of a unit
 _SETTLE = 4.0  # seconds before anything is counted
 _PATIENCE = 120.0
@@ -137,10 +139,8 @@ def memory(pid: int) -> float:
 
 def start(*arguments: object) -> subprocess.Popen[str]:
     """Start a `bci-lfads` command."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bci_lfads", "--quiet", *map(str, arguments)],
-        # Not from a checkout, where `-m` would take the sources for the package.
-        cwd=tempfile.gettempdir(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+    return processes.start(
+        "--quiet", *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
 
 

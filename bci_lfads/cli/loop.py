@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
-import tempfile
 import time
 from contextlib import suppress
 from importlib.util import find_spec
@@ -22,6 +20,7 @@ from bci_lfads.cli.files import check_output
 from bci_lfads.cli.interrupt import in_thread, until_interrupted
 from bci_lfads.cli.show import as_json, facts, progress, table
 from bci_lfads.errors import BciLfadsError
+from bci_lfads.processes import start
 from bci_lfads.recordings.recorder_process import RecorderProcess
 from bci_lfads.recordings.session import check_session
 
@@ -197,13 +196,7 @@ def _give_up() -> None:
 def _open_window(rig_file: Path) -> None:
     """Start the window as a process that Ctrl-C in this terminal does not reach."""
     _require_window()
-    subprocess.Popen(
-        [sys.executable, "-m", "bci_lfads", "gui", str(rig_file.resolve())],
-        # Not from the working folder: `-m` would take a checkout there for the package.
-        cwd=tempfile.gettempdir(),
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    start("gui", rig_file.resolve(), stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _use_lsl_of(context: typer.Context, rig_file: Path) -> None:

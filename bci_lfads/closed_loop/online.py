@@ -9,8 +9,6 @@ import json
 import math
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -27,6 +25,7 @@ from bci_lfads.closed_loop.feedback import VELOCITY, check_cursor
 from bci_lfads.closed_loop.rig import LOOP_STEP, Step, VirtualRig
 from bci_lfads.decoding.file import Decoder
 from bci_lfads.errors import BciLfadsError, RigError, StreamError
+from bci_lfads.processes import start
 from bci_lfads.rig import Rig
 from bci_lfads.streams.metadata import stream_info
 from bci_lfads.streams.samples import SampleInlet
@@ -278,10 +277,8 @@ class _Loop:
 @contextmanager
 def _command(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Run a `bci-lfads` command in a process; it does not outlive the context."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bci_lfads", "--quiet", *map(str, arguments), "--json"],
-        # Not from the working folder: `-m` would take a checkout there for the installed package.
-        cwd=tempfile.gettempdir(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    process: subprocess.Popen[str] = start(
+        "--quiet", *arguments, "--json", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+from bci_lfads.processes import start
 
 _log = logging.getLogger(__name__)
 _END = 15.0  # seconds for it to take and write the last samples
@@ -36,16 +37,10 @@ class RecorderProcess:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as well
         self._process: subprocess.Popen[bytes] | None = None
-        command = [
-            sys.executable, "-m", "bci_lfads", "--quiet", "record", str(path.absolute()),
-            "--rig", str(rig_file.absolute()), "--control",
-            *(["--overwrite"] if overwrite else []),
-        ]  # fmt: skip
         try:
-            self._process = subprocess.Popen(
-                command,
-                # Not from the working folder: `-m` would take a checkout there for the package.
-                cwd=tempfile.gettempdir(),
+            self._process = start(
+                "--quiet", "record", path.absolute(), "--rig", rig_file.absolute(), "--control",
+                *(["--overwrite"] if overwrite else []),
                 stdin=subprocess.PIPE, stdout=self._said, stderr=self._errors,
                 start_new_session=True,  # Ctrl-C in this terminal is not for it
             )  # fmt: skip

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -14,17 +13,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pylsl
 from numpy.typing import NDArray
 
 from bci_lfads.errors import StreamError
+from bci_lfads.processes import start
 from bci_lfads.soak.load import Load, write_rig
 from bci_lfads.soak.verdict import Measured
+from bci_lfads.streams.outlets import LATENCY_CHANNELS
 
 _Array = NDArray[np.float64]
+_MOMENTS = [LATENCY_CHANNELS.index(what) for what in ("window_closed", "pushed")]
 _PATIENCE = 60.0  # seconds for a process to start or to end
 
 
@@ -51,9 +52,9 @@ def soak(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rig = write_rig(load, name, folder)
-        loop = _process(stack, "bci_lfads", "--quiet", "run", rig, "--json", "--timeout", _PATIENCE)
+        loop = _process(stack, "--quiet", "run", rig, "--json", "--timeout", _PATIENCE)
         factors, latency = (_inlet(f"{name} {s}", loop) for s in ("Factors", "Latency"))
-        source = _process(stack, "bci_lfads.soak.source", name, json.dumps(asdict(load)))
+        source = _process(stack, name, json.dumps(asdict(load)), module="bci_lfads.soak.source")
         taken = _Taken()
         memory: list[int] = []
         busy: list[float] = []
@@ -101,7 +102,7 @@ class _Taken:
             self._stamps.append(np.array(stamps))
         if len(ends):
             self._ends.append(np.array(ends))
-            self._rows.append(np.array(rows)[:, [1, 4]])
+            self._rows.append(np.array(rows)[:, _MOMENTS])
         return bool(len(ends))
 
     def arrays(self) -> tuple[_Array, _Array, _Array, _Array]:
@@ -112,11 +113,11 @@ class _Taken:
         return stamps, ends, rows[:, 0], rows[:, 1]
 
 
-def _process(stack: ExitStack, *arguments: Any) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments)],
-        # Not from the working folder: `-m` would take a checkout there for the package.
-        cwd=tempfile.gettempdir(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+def _process(
+    stack: ExitStack, *arguments: object, module: str = "bci_lfads"
+) -> subprocess.Popen[str]:
+    process: subprocess.Popen[str] = start(
+        *arguments, module=module, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     stack.callback(_end, process)

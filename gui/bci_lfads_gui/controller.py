@@ -11,13 +11,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from bci_lfads.processes import start
 
 _LAST_WORDS = 4000  # bytes of a log that are looked at
 _PROGRAMS = ("bci-lfads", "bci_lfads")
@@ -41,10 +42,9 @@ class Process:
             self._process: subprocess.Popen[bytes] = self._start(arguments, file)
 
     def _start(self, arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command(arguments), cwd=tempfile.gettempdir(), stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+        return start(
+            *arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
 
     @property
     def pid(self) -> int:
@@ -91,10 +91,7 @@ class Player(Process):
         self._listener.start()
 
     def _start(self, arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command(arguments), cwd=tempfile.gettempdir(), stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=log,
-        )  # fmt: skip
+        return start(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
 
     def order(self, line: str) -> None:
         """Give an order; one that has ended hears nothing."""
@@ -204,11 +201,6 @@ class Recorder:
             return
         if is_command(pid, "record"):
             self._pid, self.output, self.since = pid, output, since
-
-
-def command(arguments: Sequence[str]) -> list[str]:
-    """Return the command line of a `bci-lfads` command; its folder must not be a checkout."""
-    return [sys.executable, "-m", "bci_lfads", *arguments]
 
 
 def new_log(what: str) -> Path:
