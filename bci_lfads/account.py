@@ -108,7 +108,7 @@ class Account:
     def sight(self, now: float) -> Sight:
         """Return what the supervisor goes by."""
         acquisition, tally = self.acquisition, self.acquisition.windows.tally
-        waiting = getattr(acquisition.windows, "waiting", 0)  # stamped far ahead
+        waiting = acquisition.windows.waiting
         inlets = [Inlet("spikes", self.spikes.state, self.spikes.reason)]
         if self.markers is not None:
             inlets.append(Inlet("markers", self.markers.state, self.markers.reason))

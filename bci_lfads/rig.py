@@ -186,6 +186,10 @@ class FpgaSettings(Settings):
     fallback: Literal["none", "native"] = "none"
     """``native``: that engine takes over when the card fails, and Status says so."""
 
+    def options_of(self, engine: str) -> dict[str, Any]:
+        """Return what `open_engine` takes of these settings for an engine: none but for a card."""
+        return self.model_dump() if engine == "fpga" else {}
+
 
 class Rig(Settings):
     """Everything that a run needs to know."""
@@ -214,13 +218,13 @@ class Rig(Settings):
 
     def engine_options(self) -> dict[str, Any]:
         """Return what `open_engine` takes of this rig's settings for its engine."""
-        return self.fpga.model_dump() if self.engine == "fpga" else {}
+        return self.fpga.options_of(self.engine)
 
     def shadow_options(self) -> dict[str, Any]:
         """Return what `open_engine` takes for the engine that is compared; it has no stand-in."""
-        if self.shadow is None or self.shadow.engine != "fpga":
+        if self.shadow is None:
             return {}
-        return self.fpga.model_dump() | {"fallback": "none"}
+        return self.fpga.model_copy(update={"fallback": "none"}).options_of(self.shadow.engine)
 
 
 def load_rig(path: Path) -> Rig:

@@ -19,6 +19,7 @@ from bci_lfads.errors import RigError
 if TYPE_CHECKING:
     from bci_lfads.models.model import Model
     from bci_lfads.models.spec import Controller
+    from bci_lfads.rig import Rig
     from bci_lfads.windows import WindowBatch
 
 model_app = typer.Typer(help="Model files: import, look inside, check.", no_args_is_help=True)
@@ -195,13 +196,13 @@ def infer(
 
     check_output(output)
     model = Model.load(model_file)
-    windows = _counts(input_file, model, rig)
     settings = None if rig is None else load_rig(rig)
+    windows = _counts(input_file, model, settings)
     if settings is not None:
         model = as_masked(settings, model)  # as a run of it would
     card = card_settings(xclbin, device, None if settings is None else settings.fpga)
     with (
-        open_engine(engine, model, **(card.model_dump() if engine == "fpga" else {})) as opened,
+        open_engine(engine, model, **card.options_of(engine)) as opened,
         progress("inferring", len(windows.counts)) as advance,
     ):
         began = time.perf_counter()
@@ -239,18 +240,16 @@ class _Windows(NamedTuple):
     batch: WindowBatch | None
 
 
-def _counts(path: Path, model: Model, rig_file: Path | None) -> _Windows:
+def _counts(path: Path, model: Model, rig: Rig | None) -> _Windows:
     """Read windows of counts from an array or a recording."""
     from bci_lfads.offline import cut, read_counts
     from bci_lfads.parts import check_fit
     from bci_lfads.recordings import read
-    from bci_lfads.rig import load_rig
 
     if path.suffix.lower() == ".npy":
-        if rig_file is not None:
+        if rig is not None:
             raise RigError(f"{path} holds windows that are cut already; leave out --rig")
         return _Windows(read_counts(path, model), None)
-    rig = load_rig(rig_file) if rig_file else None
     if rig is not None:
         check_fit(rig, model)
     batch = cut(read(path), model, rig.window if rig else None, rig.input.units if rig else None)

@@ -31,6 +31,7 @@ _DIFFERS = "window(s) whose published factors are not those of the recorded spik
 _LACKING = "window(s) of whose input the recording lacks samples"
 _AT_LOSS = "the recording lacks samples from around a loss of their source"
 _AT_END = "not all of their samples are recorded: the run or its recording was killed"
+_KNOWN = (_AT_LOSS, _AT_END)  # where a difference proves nothing
 _SLIDING = ("kept", "late", "unordered", "overwritten")
 
 
@@ -186,7 +187,7 @@ class _Comparison:
             self._result.equal += 1
             return
         self._list(closed, "published factors differ", int((factors != latents.factors[new]).sum()))
-        if closed.doubt in (_AT_LOSS, _AT_END):
+        if closed.doubt in _KNOWN:
             self._result.unverified[closed.doubt] += 1
         else:
             self._problem(closed.doubt or _DIFFERS, closed)
@@ -277,10 +278,8 @@ class _Comparison:
                     late
                 )
             missing = [w for w in missing if w.end <= last]
-        for w in missing:
-            if w.doubt in (_AT_LOSS, _AT_END):
-                result.not_published[w.doubt] += 1
-        missing = [w for w in missing if w.doubt not in (_AT_LOSS, _AT_END)]
+        result.not_published.update(w.doubt for w in missing if w.doubt in _KNOWN)
+        missing = [w for w in missing if w.doubt not in _KNOWN]
         known = {
             "dropped: the queue was full": int(counters.get("dropped", 0)),
             "failed in the engine": int(counters.get("engine_errors", 0)),

@@ -208,6 +208,11 @@ class Windows(ABC):
         Between two changes it makes no difference to the windows when exactly spikes came.
         """
 
+    @property
+    def waiting(self) -> int:
+        """Entries stamped so far ahead that they wait for their bins and are not counted yet."""
+        return 0
+
     def begin(self, time: float) -> None:
         """Say from when on the source's spikes are received; the first call counts.
 

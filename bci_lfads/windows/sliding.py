@@ -85,7 +85,7 @@ class SlidingWindows(Windows):
 
     @property
     def waiting(self) -> int:
-        """Entries stamped beyond the horizon, which wait for their bins and are not counted yet."""
+        """Entries stamped beyond the horizon."""
         return self._n_waiting
 
     @property

@@ -12,7 +12,6 @@ from bci_lfads_gui.controller import (
     Player,
     Process,
     Recorder,
-    command,
     interrupt,
     is_command,
     last_words,
@@ -115,7 +114,6 @@ def test_the_loop_needs_no_qt():
         env=os.environ,
     )  # fmt: skip
     assert ran.stdout.strip() == "[]"
-    assert command(["run"])[0] == sys.executable
 
 
 def wait_for(condition, seconds=15.0):

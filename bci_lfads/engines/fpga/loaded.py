@@ -62,6 +62,12 @@ class Sizes(NamedTuple):
     n_bins_out: int
     n_factors: int
 
+    @classmethod
+    def of(cls, image: NDArray[np.uint32]) -> Sizes:
+        """Return those of a kernel image."""
+        n_units, n_bins, n_bins_out = image[4:7].tolist()
+        return cls(n_units, n_bins, n_bins_out, int(image[10]))
+
 
 class LoadedModel:
     """A kernel image loaded on a card, with buffers for its windows.
@@ -88,8 +94,7 @@ class LoadedModel:
 
     def __init__(self, card: Card, image: NDArray[np.uint32], *, batch: int = 64) -> None:
         self._card, self._batch = card, min(batch, MAX_TRIALS)
-        n_units, n_bins, n_bins_out = image[4:7].tolist()
-        self.sizes = Sizes(n_units, n_bins, n_bins_out, int(image[10]))
+        self.sizes = Sizes.of(image)
         self._checksum = int(image[CHECKSUM_WORD])
         self._pair: tuple[Windows, Windows] | None = None
         self.single = Windows(card, 1, len(image), self.sizes)

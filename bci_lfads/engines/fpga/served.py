@@ -85,10 +85,9 @@ class ServedModel:
         from bci_lfads.engines.fpga._mailbox import Mailbox
 
         self._card, self._idle, self.starts = card, idle, 0
-        n_units, n_bins, n_bins_out = image[4:7].tolist()
-        self.sizes = Sizes(n_units, n_bins, n_bins_out, int(image[10]))
-        self.factors: Integers = np.zeros((n_bins_out, self.sizes.n_factors), np.int32)
-        self.log_rates: Integers = np.zeros((n_bins_out, n_units), np.int32)
+        self.sizes = sizes = Sizes.of(image)
+        self.factors: Integers = np.zeros((sizes.n_bins_out, sizes.n_factors), np.int32)
+        self.log_rates: Integers = np.zeros((sizes.n_bins_out, sizes.n_units), np.int32)
         self._lane = Lane(card, image_words=len(image), counts_size=1, factors_size=1, rates_size=1)
         self._bo: Any = None
         try:

@@ -7,8 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bci_lfads.about import About
 from bci_lfads.drift import Drift, compare
@@ -64,6 +66,13 @@ class Series:
         if about.hop is None:
             return cls(labels, trials=TrialStore(about.n_bins, len(labels), about.bin_width))
         return cls(labels, rows=Ring(math.ceil(SLIDING_KEPT / about.bin_width), len(labels)))
+
+    def add(self, stamps: NDArray[np.float64], samples: Any) -> None:
+        """Take samples in; whoever calls it holds the store's lock."""
+        if self.trials is not None:
+            self.trials.add(stamps, samples)
+        elif self.rows is not None:
+            self.rows.extend(stamps, samples)
 
 
 @dataclass

@@ -83,6 +83,23 @@ def choice(label: str, options: Sequence[str], tip: str, at: int = 0) -> tuple[Q
     return QLabel(label), box
 
 
+def rich_note(text: str, tip: str) -> QLabel:
+    """Return a label for rich text, which takes the lines that it needs."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setWordWrap(True)
+    label.setToolTip(tip)
+    return label
+
+
+def bare_plot(view: pg.GraphicsLayoutWidget, **where: int) -> Any:
+    """Add a plot without pyqtgraph's own menu and button."""
+    plot = view.addPlot(**where)
+    plot.setMenuEnabled(False)
+    plot.hideButtons()
+    return plot
+
+
 def style_plot(plot: Any, theme: Theme) -> None:
     """Give a plot the theme's colours."""
     for side in ("left", "bottom"):

@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
 
 from bci_lfads_gui.model.agreement import agreement
 from bci_lfads_gui.model.overlay import Stretch, cursor_of, stretches
 from bci_lfads_gui.model.store import Series, Store
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import TRIALS, Panel, choice, escape, legend, shared_prefix
+from bci_lfads_gui.panels.base import (
+    TRIALS,
+    Panel,
+    choice,
+    escape,
+    legend,
+    rich_note,
+    shared_prefix,
+)
 from bci_lfads_gui.panels.behaviour_plots import BehaviourPlots
 
 SPANS = ("2", "5", "10", "30", "60")
@@ -50,12 +56,10 @@ class BehaviourPanel(Panel):
         self.finish_bar()
         self.view = BehaviourPlots()
         self.body.addWidget(self.view, 1)
-        self.note = QLabel()
-        self.note.setTextFormat(Qt.TextFormat.RichText)
-        self.note.setWordWrap(True)
-        self.note.setToolTip(
+        self.note = rich_note(
+            "",
             "Over what is shown: Pearson's correlation r, and R², which is 1 where decoded and "
-            "true are equal and 0 where their mean would do as well"
+            "true are equal and 0 where their mean would do as well",
         )
         self.body.addWidget(self.note)
         self._version: object = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bci_lfads_gui.model.overlay import PLACE, Cursor, Stretch
 from bci_lfads_gui.palette import DARK, Theme
-from bci_lfads_gui.panels.base import pen, shared_prefix, style_plot
+from bci_lfads_gui.panels.base import bare_plot, pen, shared_prefix, style_plot
 
 _MOST, _BELOW = 8, 4  # channels in all, and below each other
 _POINTS = 1500  # of a trace
@@ -94,9 +94,7 @@ class BehaviourPlots(pg.GraphicsLayoutWidget):
             self.of_traces.append(_curves(plot, curves))
 
     def _add(self, **where: int) -> Any:
-        plot = self.addPlot(**where)
-        plot.setMenuEnabled(False)
-        plot.hideButtons()
+        plot = bare_plot(self, **where)
         style_plot(plot, self._theme)
         return plot
 

@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QSizePolicy
+from qtpy.QtWidgets import QSizePolicy
 
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.model.trials import Trial
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import TRIALS, Panel, choice, legend, pen, style_plot
+from bci_lfads_gui.panels.base import (
+    TRIALS,
+    Panel,
+    bare_plot,
+    choice,
+    legend,
+    pen,
+    rich_note,
+    style_plot,
+)
 
 _MOST = 8  # factors side by side
 _POINTS = 1500  # of a trace
@@ -41,10 +49,9 @@ class FactorsPanel(Panel):
         self.finish_bar()
         self.view = pg.GraphicsLayoutWidget()
         self.body.addWidget(self.view)
-        self.legend = QLabel("no factors yet")
-        self.legend.setTextFormat(Qt.TextFormat.RichText)
-        self.legend.setToolTip("Conditions: the label of each trial's align marker")
-        self.legend.setWordWrap(True)
+        self.legend = rich_note(
+            "no factors yet", "Conditions: the label of each trial's align marker"
+        )
         # A long list of conditions must not make the panel wider.
         self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.body.addWidget(self.legend)
@@ -136,9 +143,7 @@ class FactorsPanel(Panel):
         n_columns = 2 if len(shown) > 4 else 1
         self._plots, self._curves, self._zero = [], [], []
         for at, k in enumerate(shown):
-            plot = self.view.addPlot(row=at // n_columns, col=at % n_columns)
-            plot.setMenuEnabled(False)
-            plot.hideButtons()
+            plot = bare_plot(self.view, row=at // n_columns, col=at % n_columns)
             plot.setLabel("left", f"f{k}")
             plot.getAxis("left").setWidth(44)
             if self._plots:

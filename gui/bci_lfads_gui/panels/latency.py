@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
 
 from bci_lfads_gui.model.health import Level
 from bci_lfads_gui.model.latency import PARTS, LatencySummary, histogram, summarise
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import Panel, choice, style_plot
+from bci_lfads_gui.panels.base import Panel, bare_plot, choice, rich_note, style_plot
 
 WINDOWS = ("100", "500", "4096")
 
@@ -33,19 +32,15 @@ class LatencyPanel(Panel):
         self.bar.addWidget(label)
         self.bar.addWidget(self.most)
         self.finish_bar()
-        self.numbers = QLabel("no window yet")
-        self.numbers.setTextFormat(Qt.TextFormat.RichText)
-        self.numbers.setWordWrap(True)
-        self.numbers.setToolTip(
+        self.numbers = rich_note(
+            "no window yet",
             "From the end of a window to its factors pushed, milliseconds (from its closing, where "
-            "the stamps are on the clock of the spike stream)"
+            "the stamps are on the clock of the spike stream)",
         )
         self.body.addWidget(self.numbers)
         self.view = pg.GraphicsLayoutWidget()
         self.body.addWidget(self.view, 1)
-        self.plot = self.view.addPlot(row=0, col=0)
-        self.plot.setMenuEnabled(False)
-        self.plot.hideButtons()
+        self.plot = bare_plot(self.view, row=0, col=0)
         self.plot.setMouseEnabled(x=False, y=False)
         self.plot.setLabel("bottom", "window's end to pushed, ms")
         self.plot.setLabel("left", "windows")
@@ -57,13 +52,11 @@ class LatencyPanel(Panel):
         self.plot.addItem(self._deadline, ignoreBounds=True)
         self._median = pg.InfiniteLine(0.0)
         self.plot.addItem(self._median, ignoreBounds=True)
-        self.parts = QLabel()
-        self.parts.setTextFormat(Qt.TextFormat.RichText)
-        self.parts.setWordWrap(True)
-        self.parts.setToolTip(
+        self.parts = rich_note(
+            "",
             "Medians. hold-off: waiting for late spikes (a setting of the rig); LSL in, binning: "
             "beyond it, until the window was closed; queue: waiting for the engine; publish: "
-            "handing to LSL, to this window: LSL's way here and the 10 ms at which it looks"
+            "handing to LSL, to this window: LSL's way here and the 10 ms at which it looks",
         )
         self.body.addWidget(self.parts)
         self._seen: object = None

@@ -26,6 +26,16 @@ class Path:
     condition: int
     strength: float
 
+    @property
+    def newest(self) -> bool:
+        """Whether it is the newest: its end is marked."""
+        return self.strength == 1.0
+
+    @property
+    def width(self) -> float:
+        """Of its line, pixels."""
+        return 2.5 if self.newest else 1.2
+
 
 def unit_cube(
     points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]

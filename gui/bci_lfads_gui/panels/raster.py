@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLabel
 
 from bci_lfads_gui.model.store import Store
 from bci_lfads_gui.palette import Theme
-from bci_lfads_gui.panels.base import Panel, choice, shared_prefix, style_plot
+from bci_lfads_gui.panels.base import Panel, bare_plot, choice, shared_prefix, style_plot
 
 SPANS = ("2", "5", "10", "30", "60")
 _LABELS = 12  # markers whose text is shown
@@ -41,14 +41,12 @@ class RasterPanel(Panel):
         self.finish_bar()
         self.view = pg.GraphicsLayoutWidget()
         self.body.addWidget(self.view)
-        self.plot = self.view.addPlot(row=0, col=0)
-        self.heat = self.view.addPlot(row=0, col=1)
+        self.plot = bare_plot(self.view, row=0, col=0)
+        self.heat = bare_plot(self.view, row=0, col=1)
         self.view.ci.layout.setColumnStretchFactor(0, 3)
         self.view.ci.layout.setColumnStretchFactor(1, 1)
         self.plot.setToolTip("A row a unit, a dot a spike; shaded: the windows of trials")
         for plot in (self.plot, self.heat):
-            plot.setMenuEnabled(False)
-            plot.hideButtons()
             plot.setMouseEnabled(x=False, y=True)
         self.plot.setLabel("left", "unit")
         self.plot.setLabel("bottom", "seconds before now")

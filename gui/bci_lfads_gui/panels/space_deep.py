@@ -70,9 +70,8 @@ class DeepView(gl.GLViewWidget):
             if len(points) < 2:
                 continue
             colour = pg.mkColor(self._theme.condition(path.condition)).getRgbF()[:3]
-            width = 2.5 if path.strength == 1.0 else 1.2
-            curve.setData(pos=points, color=(*colour, path.strength), width=width)
-            if path.strength == 1.0:
+            curve.setData(pos=points, color=(*colour, path.strength), width=path.width)
+            if path.newest:
                 heads.append((points[-1], (*colour, 1.0)))
         self._heads.setVisible(bool(heads))
         if heads:

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt, Signal
 
 from bci_lfads_gui.model.projection import rotate
 from bci_lfads_gui.palette import DARK, Theme
-from bci_lfads_gui.panels.base import pen, style_plot
+from bci_lfads_gui.panels.base import bare_plot, pen, style_plot
 from bci_lfads_gui.panels.paths import AZIMUTH, BOX, ELEVATION, NAMES_AT, Path, unit_cube
 
 _TURN = 0.5  # degrees a pixel
@@ -25,9 +25,7 @@ class FlatView(pg.GraphicsLayoutWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plot = self.addPlot(row=0, col=0)
-        self.plot.setMenuEnabled(False)
-        self.plot.hideButtons()
+        self.plot = bare_plot(self, row=0, col=0)
         self.azimuth, self.elevation = AZIMUTH, ELEVATION
         self.deep = False
         self._theme = DARK
@@ -66,11 +64,11 @@ class FlatView(pg.GraphicsLayoutWidget):
         heads = []
         for k, (curve, path) in enumerate(zip(self._curves, paths, strict=False)):
             flat = self._turn(unit_cube(path.points, low, high)) if self.deep else path.points
-            width = 2.5 if path.strength == 1.0 else 1.2
-            curve.setPen(pen(self._theme, path.condition, width=width, strength=path.strength))
+            look = pen(self._theme, path.condition, width=path.width, strength=path.strength)
+            curve.setPen(look)
             curve.setZValue(k)
             curve.setData(flat[:, 0], flat[:, 1])
-            if path.strength == 1.0:
+            if path.newest:
                 colour = self._theme.condition(path.condition)
                 heads.append({"pos": flat[-1, :2], "brush": colour, "pen": None})
         for curve in self._curves[len(paths) :]:

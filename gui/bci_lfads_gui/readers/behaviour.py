@@ -103,10 +103,14 @@ class BehaviourReader:
             self._store.truth = _rows(header.labels, header.rate)
 
     def _take_decoded(self, samples: Any, stamps: NDArray[Any], _now: float) -> None:
-        _take(self._store, self._store.decoded, stamps, samples)
+        with self._store.lock:
+            if self._store.decoded is not None:
+                self._store.decoded.add(stamps, samples)
 
     def _take_truth(self, samples: Any, stamps: NDArray[Any], _now: float) -> None:
-        _take(self._store, self._store.truth, stamps, samples)
+        with self._store.lock:
+            if self._store.truth is not None:
+                self._store.truth.add(stamps, samples)
 
 
 def is_truth(stream: OnNetwork, rig: str) -> bool:
@@ -119,16 +123,6 @@ def _plain(store: Store) -> OnNetwork | None:
     own = [s for s in others if s.name == f"{store.rig} Cursor"]
     found = own or others
     return found[0] if len(found) == 1 else None
-
-
-def _take(store: Store, series: Series | None, stamps: NDArray[Any], samples: Any) -> None:
-    with store.lock:
-        if series is None:
-            return
-        if series.trials is not None:
-            series.trials.add(stamps, samples)
-        elif series.rows is not None:
-            series.rows.extend(stamps, samples)
 
 
 def _rows(labels: tuple[str, ...], rate: float) -> Series:

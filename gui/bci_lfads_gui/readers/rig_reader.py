@@ -218,12 +218,8 @@ class RigReader:
     ) -> None:
         with self._store.lock:
             series: Series | None = getattr(self._store, which)
-            if series is None:
-                return
-            if series.trials is not None:
-                series.trials.add(stamps, samples)
-            elif series.rows is not None:
-                series.rows.extend(stamps, samples)
+            if series is not None:
+                series.add(stamps, samples)
 
     # How they do
 
