@@ -7,6 +7,7 @@
 #define LFADS_HOST_MAILBOX_H
 
 #include "lfads_mailbox.h"
+#include "lfads_port.h"
 
 #include <chrono>
 #include <cstring>
@@ -82,7 +83,7 @@ class Mailbox {
     void count_from(uint32_t number) { posted_ = answered_ = number; }
 
     // Order the run to end.
-    void stop() { store(blocks_[lfads::ORDER_AT].word[lfads::ORDER_STOP], 1); }
+    void stop() { lfads::store_word(blocks_[lfads::ORDER_AT].word[lfads::ORDER_STOP], 1); }
 
     // Whether there is room for a request: at most MAIL_SLOTS wait for `take`.
     bool room() const { return posted_ - answered_ < lfads::MAIL_SLOTS; }
@@ -191,10 +192,14 @@ class Mailbox {
     }
 
     // The card's sign of life.
-    uint32_t beat_number() const { return load(blocks_[lfads::BEAT_AT].word[lfads::LAST_WORD]); }
+    uint32_t beat_number() const {
+        return lfads::load_word(blocks_[lfads::BEAT_AT].word[lfads::LAST_WORD]);
+    }
     bool serving() const { return phase_is(lfads::PHASE_SERVING); }
     bool ended() const { return phase_is(lfads::PHASE_ENDED); }
-    uint32_t reason() const { return load(blocks_[lfads::BEAT_AT].word[lfads::BEAT_REASON]); }
+    uint32_t reason() const {
+        return lfads::load_word(blocks_[lfads::BEAT_AT].word[lfads::BEAT_REASON]);
+    }
 
     uint32_t posted() const { return posted_; }
     uint32_t answered() const { return answered_; }
@@ -219,33 +224,19 @@ class Mailbox {
         return static_cast<size_t>(s.n_bins) * static_cast<size_t>(s.n_units);
     }
 
-    static uint32_t load(const uint32_t& word) { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
-    static void store(uint32_t& word, uint32_t value) {
-        __atomic_store_n(&word, value, __ATOMIC_RELEASE);
-    }
     static void relax() {
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
 #endif
     }
 
-    Block get(uint32_t at) const {
-        Block block;
-        for (int i = lfads::BLOCK_WORDS - 1; i >= 0; --i) {
-            block.word[i] = load(blocks_[at].word[i]);
-        }
-        return block;
-    }
-    void put(uint32_t at, const Block& block) {
-        for (int i = 0; i < lfads::BLOCK_WORDS; ++i) {
-            store(blocks_[at].word[i], block.word[i]);
-        }
-    }
+    Block get(uint32_t at) const { return lfads::load_block(blocks_[at]); }
+    void put(uint32_t at, const Block& block) { lfads::store_block(blocks_[at], block); }
 
     // The doorbell: the number in front, then behind.
     void ring() {
-        store(blocks_[lfads::ORDER_AT].word[lfads::ORDER_POSTED], posted_);
-        store(blocks_[lfads::ORDER_AT].word[lfads::LAST_WORD], posted_);
+        lfads::store_word(blocks_[lfads::ORDER_AT].word[lfads::ORDER_POSTED], posted_);
+        lfads::store_word(blocks_[lfads::ORDER_AT].word[lfads::LAST_WORD], posted_);
     }
 
     bool phase_is(lfads::Phase phase) const {
@@ -256,7 +247,7 @@ class Mailbox {
 
     uint32_t reply_number() const {
         const uint32_t slot = (answered_ + 1) % lfads::MAIL_SLOTS;
-        return load(blocks_[lfads::REPLY_AT + slot].word[lfads::LAST_WORD]);
+        return lfads::load_word(blocks_[lfads::REPLY_AT + slot].word[lfads::LAST_WORD]);
     }
 
     // Whether the reply with this number and its rows are there and whole.
