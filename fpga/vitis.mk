@@ -18,10 +18,10 @@ export LFADS_DEFINES := $(DEFINES)
 export LFADS_PART := $(PART)
 export LFADS_CLOCK := $(CLOCK)
 export LFADS_XO := $(XO)
-export LFADS_VECTORS := $(foreach n,0 1 2 3 4 5 6 7 8 9,$(if $(shell [ $(n) -lt $(COSIM_MODELS) ] && echo y),$(VITIS)/vectors/model_00$(n).bin))
 
 # $(call hls,ACTION)
-hls = mkdir -p $(VITIS) && cd $(VITIS) && LFADS_ACTION=$(1) $(HLS) $(CURDIR)/config/hls.tcl
+hls = mkdir -p $(VITIS) && cd $(VITIS) && LFADS_ACTION=$(1) \
+	LFADS_VECTORS="$$(echo $(VITIS)/vectors/*.bin)" $(HLS) $(CURDIR)/config/hls.tcl
 
 csynth: # synthesis: cycles and area as HLS sees them
 	$(call hls,csynth)

@@ -70,14 +70,11 @@ def synthesis(path: Path) -> dict[str, Any]:
 
 def timing(text: str) -> dict[str, float] | None:
     """Return the worst slacks of a routed timing summary, ns; None where the text is none."""
+    # WNS, TNS, its failing and all endpoints, WHS, and more that is not needed.
     found = re.search(
-        r"^\s*WNS\(ns\)\s+TNS\(ns\).*?WHS\(ns\).*\n[\s-]+\n\s*(.+)$", text, re.MULTILINE
+        r"^\s*WNS\(ns\)\s.*\n[\s-]+\n\s*(\S+)\s+\S+\s+\d+\s+\d+\s+(\S+)", text, re.MULTILINE
     )
-    if found is None:
-        return None
-    names = re.findall(r"\S+\(ns\)|\S+ Failing Endpoints|\S+ Total Endpoints", found.group(0))
-    values = dict(zip(names, found.group(1).split(), strict=False))
-    return {"setup_ns": float(values["WNS(ns)"]), "hold_ns": float(values["WHS(ns)"])}
+    return {"setup_ns": float(found[1]), "hold_ns": float(found[2])} if found else None
 
 
 def utilisation(text: str) -> dict[str, float]:
@@ -92,9 +89,8 @@ def utilisation(text: str) -> dict[str, float]:
 
 def reports(folder: Path) -> dict[str, Any]:
     """Return everything found below a folder."""
-    functions = [synthesis(p) for p in sorted(folder.rglob(f"{TOP}*_csynth.xml"))]
-    others = [p for p in sorted(folder.rglob("*_csynth.xml")) if not p.name.startswith(TOP)]
-    functions += [synthesis(p) for p in others]
+    top_first = sorted(folder.rglob("*_csynth.xml"), key=lambda p: (not p.name.startswith(TOP), p))
+    functions = [synthesis(p) for p in top_first]
     routed = [
         {"file": str(path.relative_to(folder)), **found}
         for path in sorted(folder.rglob("*timing_summary*routed*.rpt"))
