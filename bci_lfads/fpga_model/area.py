@@ -22,8 +22,9 @@ _ACCUMULATOR = 48
 _BRAM_WIDTH, _BRAM_DEPTH = 72, 512
 _URAM_DEPTH = 4096
 _WORD = 64  # bits of a sum in a queue
+_BLOCK = 512  # bits of a word of the ports to memory
 _AXI = Resources(dsp=0, bram=15, uram=0, lut=2000)  # an m_axi of 512 bits, by experience
-_PORTS = 4
+_PORTS = 5  # image, counts, factors with the answer, log-rates, the mailbox in the host's memory
 _STAGING_BRAM = 48  # the image's sections but input weights
 
 
@@ -44,6 +45,7 @@ def area(build: Build) -> list[Part]:
         _read_out(build),
         _queues(build),
         _staging(build),
+        _mailbox(build),
         Part(
             "ports to memory",
             Resources(0, _PORTS * _AXI.bram, 0, _PORTS * _AXI.lut),
@@ -127,4 +129,16 @@ def _staging(build: Build) -> Part:
         "the image last loaded",
         Resources(0, _STAGING_BRAM, 2 * -(-words // _URAM_DEPTH), 0),
         "flat, a weight a word; off every path",
+    )
+
+
+def _mailbox(build: Build) -> Part:
+    # A window's bins lie there twice, so that every place of the ring has a whole window behind it.
+    blocks = 2 * build.max_bins * count_blocks(build.max_units)
+    memory = -(-_BLOCK // _BRAM_WIDTH) * -(-blocks // _BRAM_DEPTH)
+    checks = 2 * 2 * _BLOCK  # of rows in and of rows out: a sum and a sum of sums for each word
+    return Part(
+        "mailbox",
+        Resources(0, memory, 0, checks),
+        "the window that a kernel that is started once keeps, and checksums of rows",
     )
