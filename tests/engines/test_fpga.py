@@ -4,13 +4,11 @@ import re
 import sys
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from engines.fake_pyxrt import State, fake_pyxrt
 from models.float_models import poisson, random_float_model
-from xrt.xclbin import write_xclbin
 
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import allocate
@@ -35,30 +33,15 @@ def model():
 
 
 @pytest.fixture
-def xclbin(tmp_path):
-    path = tmp_path / "kernel.xclbin"
-    path.write_bytes(write_xclbin("lfads_kernel", []))
-    return path
-
-
-@pytest.fixture
-def pyxrt(monkeypatch):
+def pyxrt(put_pyxrt):
     """Put a fake in the place of the Xilinx Runtime; return its faults."""
-
-    for where in ("lane", "card"):  # a fake's buffers may go
-        monkeypatch.setattr(f"bci_lfads.engines.fpga.{where}.keep_for_good", lambda *kept: None)
 
     def put(**options):
         faults: dict[str, list[object]] = {}
-        module = fake_pyxrt(faults, **options)
-        made.append(module)
-        monkeypatch.setitem(sys.modules, "pyxrt", module)
+        put_pyxrt(fake_pyxrt(faults, **options))
         return faults
 
-    made: list[Any] = []
-    yield put
-    for module in made:
-        module.forget()
+    return put
 
 
 def test_the_protocol_is_the_kernels():

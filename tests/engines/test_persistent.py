@@ -17,7 +17,6 @@ from engines.kernel_process import KernelProcess
 from kernel_library import kernel_library
 from models.float_models import poisson, random_float_model
 from models.random_models import random_counts, random_model
-from xrt.xclbin import write_xclbin
 
 from bci_lfads.engines import open_engine
 from bci_lfads.engines.base import allocate
@@ -43,33 +42,21 @@ def library():
 
 
 @pytest.fixture
-def xclbin(tmp_path):
-    path = tmp_path / "kernel.xclbin"
-    path.write_bytes(write_xclbin("lfads_kernel", []))
-    return path
-
-
-@pytest.fixture
-def pyxrt(monkeypatch, library):
+def pyxrt(put_pyxrt, library):
     """Put a fake whose kernel serves in the place of the Xilinx Runtime; return its processes."""
-    for where in ("lane", "card", "served"):  # a fake's buffers may go
-        monkeypatch.setattr(f"bci_lfads.engines.fpga.{where}.keep_for_good", lambda *kept: None)
-    kernels, modules = [], []
+    kernels = []
 
     def kernel(image, mailbox):
         kernels.append(KernelProcess(library, image, mailbox))
         return kernels[-1]
 
     def put(features=protocol.FEATURE_SERVE, memory="HOST[0]", serve=kernel):
-        modules.append(fake_pyxrt(features=features, memory=memory, serve=serve))
-        monkeypatch.setitem(sys.modules, "pyxrt", modules[-1])
+        put_pyxrt(fake_pyxrt(features=features, memory=memory, serve=serve))
         return kernels
 
     yield put
     for each in kernels:
         each.kill()
-    for module in modules:
-        module.forget()
 
 
 def same(ours, theirs):

@@ -1,9 +1,6 @@
 """The cycle model against the timing witness, and the area model against Yosys."""
 
 import re
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,25 +8,6 @@ import pytest
 
 from bci_lfads.fpga_model import Build, Form, step_cycles
 from bci_lfads.fpga_model.area import unit_dsps
-
-FPGA = Path(__file__).resolve().parents[2] / "fpga"
-
-
-def make(tmp_path: Path, target: str, size: int, reuse: int, steps: float = 280) -> str:
-    for tool in ("make", "g++", "verilator" if target == "witness" else "yosys"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"no {tool} on this machine")
-    result = subprocess.run(
-        [
-            "make", "-C", str(FPGA), target, f"BUILD={tmp_path}", f"PYTHON={sys.executable}",
-            f"SIZE={size}", f"REUSE={reuse}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=steps,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 def form_of(name: str) -> Form:
@@ -44,10 +22,12 @@ def form_of(name: str) -> Form:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("size", "reuse"), [(64, 8), (16, 4), (16, 16)])
 def test_witness_computes_the_reference_in_as_many_cycles_as_the_model_says(
-    tmp_path: Path, size: int, reuse: int
+    make, size: int, reuse: int
 ) -> None:
     build = replace(Build.of_kernel({"LFADS_REUSE": reuse}), max_hidden=size)
-    out = make(tmp_path, "witness", size, reuse, steps=850)
+    out = make(
+        "witness", f"SIZE={size}", f"REUSE={reuse}", needs=("g++", "verilator"), timeout=850
+    ).stdout
     cases = re.findall(r"^(reset_.*): ([\d ]+) cycles, (\d+) wrong$", out, re.MULTILINE)
     assert len(cases) == 12
     assert {form_of(name) for name, _, _ in cases} >= {
@@ -66,8 +46,8 @@ def test_steps_of_the_published_size(reuse: int) -> None:
 
 
 @pytest.mark.slow
-def test_yosys_finds_the_multipliers_and_memories_of_the_model(tmp_path: Path) -> None:
-    make(tmp_path, "parts", 64, 8)
+def test_yosys_finds_the_multipliers_and_memories_of_the_model(make, tmp_path: Path) -> None:
+    make("parts", "SIZE=64", "REUSE=8", needs=("g++", "yosys"), timeout=280)
     build = Build.of_kernel()
 
     def cells(part: str, kind: str) -> int:

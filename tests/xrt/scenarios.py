@@ -27,6 +27,17 @@ class Fixed:
         self.spec, self.fixed, self.hash = spec, fixed, "0" * 64
 
 
+def varied(seed, number):
+    """Return a random model, the forms in turn."""
+    return Fixed(
+        *random_model(
+            seed + number, full_range=number % 8 == 7, bytes_=number % 8 == 5,
+            gru=("reset_after", "reset_before")[number % 2],
+            activation=("hard", "smooth")[number // 2 % 2],
+        )
+    )  # fmt: skip
+
+
 def same(ours, theirs):
     return bool(
         np.array_equal(ours.factors, theirs.factors)
@@ -54,12 +65,8 @@ def random_models(xclbin, n, seed, wait="spin"):
     """Single windows and batches of many models, each loaded in the place of the last."""
     equal, forms, engine = 0, set(), None
     for number in range(n):
-        spec, fixed = random_model(
-            seed + number, full_range=number % 8 == 7, bytes_=number % 8 == 5,
-            gru=("reset_after", "reset_before")[number % 2],
-            activation=("hard", "smooth")[number // 2 % 2],
-        )  # fmt: skip
-        model = Fixed(spec, fixed)
+        model = varied(seed, number)
+        spec = model.spec
         counts = random_counts(seed + number, spec, n_trials=8)
         if engine is None:
             engine = FpgaEngine(model, xclbin=xclbin, wait=wait, batch=3)
@@ -82,12 +89,8 @@ def persistent(xclbin, n, seed, wait="spin"):
     """Windows, moving windows and batches by the mailbox, each model in the place of the last."""
     equal, starts, engine = 0, [], None
     for number in range(n):
-        spec, fixed = random_model(
-            seed + number, full_range=number % 8 == 7, bytes_=number % 8 == 5,
-            gru=("reset_after", "reset_before")[number % 2],
-            activation=("hard", "smooth")[number // 2 % 2],
-        )  # fmt: skip
-        model, hop = Fixed(spec, fixed), 1 + number % 3
+        model, hop = varied(seed, number), 1 + number % 3
+        spec = model.spec
         counts = random_counts(seed + number, spec, n_trials=5)
         stream = counts.reshape(-1, spec.n_units)
         moving = [
