@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from bci_lfads.fitting import Sizes
     from bci_lfads.models.spec import LfadsSpec
 
+Factors = Annotated[int, typer.Option(min=1, help="Number of factors.")]
+Hidden = Annotated[
+    int, typer.Option(min=1, help="Units of each encoder direction and of the generator.")
+]
 Gru = Annotated[
     Literal["reset_after", "reset_before"],
     typer.Option(help="reset_after as in torch and Keras, reset_before as in lfads-torch."),

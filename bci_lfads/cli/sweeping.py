@@ -15,19 +15,25 @@ from bci_lfads.cli.show import as_json, facts, progress, table
 from bci_lfads.cli.training import chosen_units, summary
 from bci_lfads.cli.windowing import (
     Align,
+    Batch,
     Behaviour,
+    Bins,
     Conditions,
     Cut,
     Hop,
     Json,
     Lag,
     Latents,
+    MinRate,
     Offset,
     Output,
     Recording,
+    Resume,
     Rig,
     SampleValidation,
+    Sliding,
     Start,
+    Validation,
     need_torch,
     training_window,
 )
@@ -50,21 +56,17 @@ def sweep(
     start: Start = None,
     align: Align = None,
     offset: Offset = 0.0,
-    sliding: Annotated[bool, typer.Option(help="Train on a sliding window.")] = False,
+    sliding: Sliding = False,
     hop: Hop = None,
-    bins: Annotated[int | None, typer.Option(min=1, help="Bins in a window.")] = None,
+    bins: Bins = None,
     bin_width: Annotated[float | None, typer.Option(metavar="SECONDS")] = None,
-    min_rate: Annotated[
-        float, typer.Option(min=0, help="Leave out units below this rate.", metavar="HZ")
-    ] = 0.0,
+    min_rate: MinRate = 0.0,
     hold_out: Annotated[
         str, typer.Option(help="Units that the model is not to see: a share, or labels.")
     ] = "",
     ahead: Annotated[int, typer.Option(min=0, help="Bins to predict after each window.")] = 0,
-    factors: Annotated[int, typer.Option(min=1, help="Number of factors.")] = 16,
-    hidden: Annotated[
-        int, typer.Option(min=1, help="Units of each encoder direction and of the generator.")
-    ] = 64,
+    factors: network.Factors = 16,
+    hidden: network.Hidden = 64,
     gru: network.Gru = "reset_after",
     activation: network.Activation = "smooth",
     first_states: network.FirstStates = "learned",
@@ -98,8 +100,8 @@ def sweep(
             metavar="NAME=LOW:HIGH",
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 64,
-    validation: Annotated[float, typer.Option(help="Share of windows to validate on.")] = 0.2,
+    batch: Batch = 64,
+    validation: Validation = 0.2,
     sample_validation: SampleValidation = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of split, draws, weights and order.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
@@ -112,9 +114,7 @@ def sweep(
     folder: Annotated[
         Path | None, typer.Option(help="Where the sweep is kept; default: OUTPUT.sweep.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the same command where it was cut short.")
-    ] = False,
+    resume: Resume = False,
     latents: Latents = "latents",
     behaviour: Behaviour = "behaviour",
     lag: Lag = 0.0,

@@ -15,20 +15,26 @@ from bci_lfads.cli.show import as_json, facts
 from bci_lfads.cli.windowing import (
     BIN_WIDTH,
     Align,
+    Batch,
     Behaviour,
+    Bins,
     Conditions,
     Cut,
     Hop,
     Json,
     Lag,
     Latents,
+    MinRate,
     Offset,
     Output,
     Recording,
+    Resume,
     Rig,
     SampleValidation,
+    Sliding,
     Start,
     Threads,
+    Validation,
     need_torch,
     show_epochs,
     training_window,
@@ -48,15 +54,13 @@ def train(
     start: Start = None,
     align: Align = None,
     offset: Offset = 0.0,
-    sliding: Annotated[bool, typer.Option(help="Train on a sliding window.")] = False,
+    sliding: Sliding = False,
     hop: Hop = None,
-    bins: Annotated[int | None, typer.Option(min=1, help="Bins in a window.")] = None,
+    bins: Bins = None,
     bin_width: Annotated[
         float | None, typer.Option(help=f"Default {BIN_WIDTH}.", metavar="SECONDS")
     ] = None,
-    min_rate: Annotated[
-        float, typer.Option(min=0, help="Leave out units below this rate.", metavar="HZ")
-    ] = 0.0,
+    min_rate: MinRate = 0.0,
     hold_out: Annotated[
         str,
         typer.Option(
@@ -67,10 +71,8 @@ def train(
     ahead: Annotated[
         int | None, typer.Option(min=0, help="Bins to predict after each window; default none.")
     ] = None,
-    factors: Annotated[int, typer.Option(min=1, help="Number of factors.")] = 16,
-    hidden: Annotated[
-        int, typer.Option(min=1, help="Units of each encoder direction and of the generator.")
-    ] = 64,
+    factors: network.Factors = 16,
+    hidden: network.Hidden = 64,
     gru: network.Gru = "reset_after",
     activation: network.Activation = "smooth",
     first_states: network.FirstStates = "learned",
@@ -93,13 +95,13 @@ def train(
             min=0, help="Epochs without gain after which to end; default: a third; 0: never."
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 64,
+    batch: Batch = 64,
     learning_rate: Annotated[float, typer.Option(help="Largest.")] = 3e-3,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of matrices.")] = 1e-2,
     keep: Annotated[
         float, typer.Option(help="Share of counts that the encoder sees in training.")
     ] = 0.5,
-    validation: Annotated[float, typer.Option(help="Share of windows to validate on.")] = 0.2,
+    validation: Validation = 0.2,
     sample_validation: SampleValidation = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of split, weights, order and dropout.")] = 0,
     threads: Threads = 1,
@@ -114,9 +116,7 @@ def train(
             metavar="MODEL",
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the same command where it was cut short.")
-    ] = False,
+    resume: Resume = False,
     log: Annotated[
         Path | None, typer.Option(help="Table of all epochs (.csv).", metavar="FILE")
     ] = None,

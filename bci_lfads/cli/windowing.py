@@ -35,6 +35,16 @@ Conditions = Annotated[
         metavar="PATTERN",
     ),
 ]
+Sliding = Annotated[bool, typer.Option(help="Train on a sliding window.")]
+Bins = Annotated[int | None, typer.Option(min=1, help="Bins in a window.")]
+MinRate = Annotated[
+    float, typer.Option(min=0, help="Leave out units below this rate.", metavar="HZ")
+]
+Batch = Annotated[int, typer.Option(min=1, help="Windows a step.")]
+Validation = Annotated[float, typer.Option(help="Share of windows to validate on.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the same command where it was cut short.")
+]
 SampleValidation = Annotated[
     float,
     typer.Option(
