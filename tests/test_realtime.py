@@ -3,6 +3,7 @@
 import gc
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ class Mute:
         return lambda *_: None
 
 
-def test_a_loop_that_has_warmed_up_keeps_no_memory_and_takes_little():
+def test_a_loop_that_has_warmed_up_keeps_no_memory_and_takes_little(caplog):
     """Python's own small objects come and go; nothing stays, and no array is made."""
     # What the watchdog remembers, for so many seconds, has come to its full size by the beginning.
     slow, brief = {"status_interval": 60.0}, {"memory": 0.05}
@@ -83,16 +84,29 @@ def test_a_loop_that_has_warmed_up_keeps_no_memory_and_takes_little():
         loop.until(lambda: windows() >= 30)
         tracemalloc.start()
         try:
-            begin = windows()
-            loop.until(lambda: windows() >= begin + 20)
-            gc.collect()
-            before = tracemalloc.get_traced_memory()[0]
-            tracemalloc.reset_peak()
-            loop.until(lambda: windows() >= begin + 120)
-            peak = tracemalloc.get_traced_memory()[1]
-            gc.collect()
-            after = tracemalloc.get_traced_memory()[0]
+            # Where a busy machine has windows dropped, the loop says so, and pytest keeps the
+            # lines of the log: only a stretch in which nothing was said counts.
+            for _ in range(10):
+                said = len(caplog.records)
+                kept, peak = growth(loop, windows)
+                if len(caplog.records) == said:
+                    break
+            else:
+                pytest.skip("this machine was too busy for a hundred windows without a drop")
         finally:
             tracemalloc.stop()
-    assert after - before < 2_000
-    assert peak - before < 20_000
+    assert kept < 2_000
+    assert peak < 20_000
+
+
+def growth(loop: Loop, windows: Callable[[], int]) -> tuple[int, int]:
+    """Return the bytes kept after a hundred windows, and those in use meanwhile."""
+    begin = windows()
+    loop.until(lambda: windows() >= begin + 20)
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    loop.until(lambda: windows() >= begin + 120)
+    peak = tracemalloc.get_traced_memory()[1]
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] - before, peak - before
