@@ -125,7 +125,9 @@ class Account:
             dropped=self.slots.dropped,
             losses=self.spikes.connection.losses,
             spikes=tally.received + waiting,
-            spikes_lost=tally.late + tally.ahead + tally.invalid + waiting,
+            late=tally.late,
+            ahead=tally.ahead + waiting,
+            invalid=tally.invalid,
             unrecorded=self.recorder.problem if self.recorder is not None else "",
         )
 

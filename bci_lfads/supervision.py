@@ -53,6 +53,14 @@ class Cause(str, Enum):
     FAILED = "failed"
 
 
+# What a spike that is lost did, and what to do: late, ahead, invalid.
+_LOST = (
+    ("came too late", "raise [binning] hold_off, or see to the source"),
+    ("were stamped too far ahead", "see to the source's clock"),
+    ("were none", "see to what the source sends"),
+)
+
+
 @dataclass(frozen=True)
 class Condition:
     """A state and why; the reason is empty only while running."""
@@ -106,8 +114,12 @@ class Sight:
     """How often the spike stream was lost."""
     spikes: int = 0
     """Spikes received."""
-    spikes_lost: int = 0
-    """Spikes that were late, ahead or invalid."""
+    late: int = 0
+    """Of them, that came after their bin was closed."""
+    ahead: int = 0
+    """Of them, whose stamps are too far in the future."""
+    invalid: int = 0
+    """Of them, that were no spikes."""
     engine_replaced: str = ""
     """Why another engine than the rig's computes; empty while it is the rig's."""
     unrecorded: str = ""
@@ -166,7 +178,7 @@ class Supervisor:
     _episodes: Mapping[str, _Episode] = field(
         default_factory=lambda: {k: _Episode() for k in ("errors", "dropped", "losses")}, init=False
     )
-    _spikes: deque[tuple[float, int, int]] = field(
+    _spikes: deque[tuple[float, tuple[int, ...]]] = field(
         default_factory=lambda: deque(maxlen=_MOST_SIGHTS), init=False
     )
 
@@ -214,7 +226,7 @@ class Supervisor:
         errors = episodes["errors"].see(sight.engine_errors, now, memory)
         dropped = episodes["dropped"].see(sight.dropped, now, memory)
         losses = episodes["losses"].see(sight.losses, now, memory)
-        lost, received = self._lost_lately(sight)
+        received, *lost = self._received_lately(sight)
         if now - sight.last_look > self.limits.hang:
             took = now - sight.last_look
             return _degraded(
@@ -237,26 +249,31 @@ class Supervisor:
         if silent > self.limits.silence:
             return _degraded(Cause.SOURCE_SILENT, f"spikes: no sample for {silent:.0f} s")
         if losses:
-            return _degraded(Cause.GAP, f"spikes: the stream was lost {losses} times, and is back")
-        if lost > self.limits.lost_share * received:
+            times = "" if losses == 1 else f" {losses} times"
+            return _degraded(Cause.GAP, f"spikes: the stream was lost{times}, and is back")
+        if sum(lost) > self.limits.lost_share * received:
+            most = max(range(len(lost)), key=lost.__getitem__)
+            what, to_do = _LOST[most]
+            others = sum(lost) - lost[most]
+            besides = f", {others} were lost otherwise" if others else ""
             return _degraded(
                 Cause.SPIKES_LOST,
-                f"{lost} of the last {received} spikes came too late, were stamped too far ahead, "
-                "or were none",
+                f"{lost[most]} of {received} spikes in {memory:g} s {what}: {to_do}{besides}",
             )
         if sight.unrecorded:
             return _degraded(Cause.NOT_RECORDED, f"not recorded: {sight.unrecorded}")
         return None
 
-    def _lost_lately(self, sight: Sight) -> tuple[int, int]:
-        seen = self._spikes
+    def _received_lately(self, sight: Sight) -> tuple[int, ...]:
+        """Return the spikes received in the last while, and of them those late, ahead, invalid."""
+        seen, newest = self._spikes, (sight.spikes, sight.late, sight.ahead, sight.invalid)
         while seen and sight.time - seen[0][0] > self.limits.memory:
             seen.popleft()
-        _, received, lost = seen[0] if seen else (0.0, sight.spikes, sight.spikes_lost)
+        oldest = seen[0][1] if seen else newest
         # As many as can be kept must cover the memory, however often the loop is looked at.
         if not seen or sight.time - seen[-1][0] >= self.limits.memory / (_MOST_SIGHTS - 2):
-            seen.append((sight.time, sight.spikes, sight.spikes_lost))
-        return sight.spikes_lost - lost, sight.spikes - received
+            seen.append((sight.time, newest))
+        return tuple(new - old for new, old in zip(newest, oldest, strict=True))
 
     def _enter(self, time: float, new: Condition) -> Condition:
         old = self.condition

@@ -44,8 +44,13 @@ def test_the_way_from_start_to_stop():
         ({"engine_errors": 2, "engine_error": "the card is gone"},
          "degraded", "engine_errors", "2 windows failed in the engine, the last with: the card"),
         ({"dropped": 3}, "degraded", "engine_slow", "3 windows"),
-        ({"losses": 1}, "degraded", "gap", "lost 1 times"),
-        ({"spikes": 1000, "spikes_lost": 11}, "degraded", "spikes_lost", "11 of the last 1000"),
+        ({"losses": 1}, "degraded", "gap", "was lost, and is back"),
+        ({"losses": 3}, "degraded", "gap", "lost 3 times, and"),
+        ({"spikes": 1000, "late": 11}, "degraded", "spikes_lost",
+         "11 of 1000 spikes in 10 s came too late: raise [binning] hold_off"),
+        ({"spikes": 1000, "ahead": 9, "late": 3}, "degraded", "spikes_lost",
+         "9 of 1000 spikes in 10 s were stamped too far ahead: see to the source's clock, 3 were"),
+        ({"spikes": 1000, "invalid": 11}, "degraded", "spikes_lost", "were none: see to what"),
         ({"unrecorded": "no space"}, "degraded", "not_recorded", "no space"),
         ({"engine_replaced": "native for fpga"}, "degraded", "engine_replaced", "native for fpga"),
         ({"inlets": (Inlet("spikes", "waiting", "lost"),)}, "waiting", "source_away", "lost"),
@@ -65,7 +70,8 @@ def test_what_is_wrong_is_named(change, state, cause, says):
     "change",
     [
         {"engine_since": 98.1}, {"last_look": 98.1}, {"last_sample": 95.1},
-        {"spikes": 1000, "spikes_lost": 10}, {"last_look": math.nan}, {"last_sample": math.nan},
+        {"spikes": 1000, "late": 4, "ahead": 3, "invalid": 3}, {"last_look": math.nan},
+        {"last_sample": math.nan},
     ],
 )  # fmt: skip
 def test_what_is_within_its_limit_is_well(change):
@@ -110,7 +116,7 @@ COUNT = st.integers(0, 50)
 TIME = st.floats(0, 200) | st.just(math.nan)
 SIGHT = st.builds(
     Sight, st.just(0.0), st.tuples(INLET), TIME, TIME, TIME, COUNT, st.just("e"),
-    COUNT, COUNT, COUNT, COUNT,
+    COUNT, COUNT, COUNT, COUNT, COUNT, COUNT,
     st.sampled_from(["", "native"]), st.sampled_from(["", "disk full"]),
 )  # fmt: skip
 STEP = st.tuples(st.floats(0, 5), SIGHT | st.sampled_from(["calibrate", "work", "stop"]))
@@ -158,7 +164,7 @@ def test_the_share_of_lost_spikes_is_that_of_the_last_while(steps):
         now, spikes, lost = now + wait, spikes + more, lost + min(more, more_lost)
         seen.append((now, spikes, lost))
         found = supervisor.see(
-            replace(WELL, time=now, last_sample=now, last_look=now, spikes=spikes, spikes_lost=lost)
+            replace(WELL, time=now, last_sample=now, last_look=now, spikes=spikes, late=lost)
         )
         # Sights come seldom enough here for each to be kept.
         _, spikes_then, lost_then = next(s for s in seen if now - s[0] <= 10.0)

@@ -22,10 +22,13 @@ class Questions:
         self.folder = Path.cwd()
         """Where files are looked for first."""
 
-    def sure(self, title: str, text: str) -> bool:
-        """Ask a question whose answer is yes or no."""
-        yes = QMessageBox.StandardButton.Yes
-        return bool(QMessageBox.question(self._parent, title, text) == yes)
+    def sure(self, title: str, text: str, yes: str, no: str) -> bool:
+        """Ask before something is done; the answers say what they do."""
+        box = QMessageBox(QMessageBox.Icon.Question, title, text, parent=self._parent)
+        do = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
+        box.setDefaultButton(box.addButton(no, QMessageBox.ButtonRole.RejectRole))
+        box.exec()
+        return box.clickedButton() is do
 
     def file(self, title: str, kinds: str) -> Path | None:
         """Ask for a file that is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,11 @@ class Window(QMainWindow):
         if stamp is not None:
             with self.store.lock:
                 self.store.markers.append((stamp, f"✎ {text}"))
-            self.tell(f"noted at {stamp:.3f} s: {text}")
+            at = time.strftime("%H:%M:%S")
+            if self.record.records:
+                self.tell(f"noted at {at}, and recorded: {text}")
+            else:
+                self.tell(f"noted at {at}, but nothing records it (● Record…): {text}", bad=True)
 
     # Looks
 
@@ -265,6 +270,7 @@ class Window(QMainWindow):
         column.addWidget(self.controls)
         # The menu's place: always on top, whatever the docks do.
         self.setMenuWidget(top)
+        self.statusBar()  # there from the beginning, so that nothing moves when it speaks
         self.raster.setFocus()
 
     def _connect(self) -> None:

@@ -133,7 +133,7 @@ def test_spikes_that_come_too_late_degrade_the_loop():
         now = loop.pipeline._clock()
         loop.spikes.push(*[now - 0.05] * 20)
         loop.until(lambda: causes(loop)[-1] == "spikes_lost")
-        assert "20 of the last 20 spikes" in loop.out.status[-1]["reason"]
+        assert "20 of 20 spikes in 0.5 s came too late" in loop.out.status[-1]["reason"]
         loop.until(lambda: loop.out.status[-1]["state"] == "running")
         report = loop.finish()
     assert report.status["counters"]["spikes"]["late"] == 20

@@ -171,3 +171,19 @@ def test_windows_that_are_over_are_not_given():
     store.add(*trial(0, 1.0))
     store.add(*trial(1, 9.0))
     assert [w[0] for w in store.windows(5.0)] == pytest.approx([9.0])
+
+
+def test_rates_are_counted_anew_when_a_source_comes_back():
+    store = SpikeStore(("a",))
+    fire = lambda times: store.add(  # noqa: E731
+        np.array(times), np.zeros(len(times), np.int32), np.ones(len(times), np.int32)
+    )
+    fire(np.arange(0.0, 20.0, 0.1))
+    store.advance(60.0)
+    store.begin()
+    assert store.mean_rates(30.0)[1] == 0.0, "what fell silent is no unit, but the source"
+    fire(np.arange(60.0, 65.0, 0.1))
+    rates, seconds = store.mean_rates(30.0)
+    assert seconds == pytest.approx(4.5)
+    assert rates == pytest.approx([10.0], rel=0.05)
+    assert store.first_time == 0.0, "what is kept is still shown"

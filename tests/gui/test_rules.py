@@ -12,8 +12,10 @@ from bci_lfads_gui.model.health import Level, StreamFacts, StreamMeter, Trend, j
 from bci_lfads_gui.model.latency import histogram, summarise
 from bci_lfads_gui.model.projection import fit, rotate
 from bci_lfads_gui.model.run_state import parse, run_state
+from bci_lfads_gui.model.store import OnNetwork
 from bci_lfads_gui.palette import DARK, LIGHT, rgb
 from bci_lfads_gui.panels.base import legend, shared_prefix
+from bci_lfads_gui.panels.streams import pickable
 from bci_lfads_gui.scale import for_height, wanted
 
 
@@ -54,13 +56,39 @@ def test_lights(changes, level, said):
 
 
 @pytest.mark.parametrize(
-    ("role", "begun", "level"),
-    [("factors", False, Level.OFF), ("factors", True, Level.BAD), ("spikes", False, Level.BAD)],
+    ("role", "state", "loop", "level", "said"),
+    [
+        ("factors", "waiting", "", Level.OFF, "press Start (F5)"),
+        ("factors", "waiting", "stopped", Level.OFF, "the loop has stopped"),
+        ("factors", "waiting", "running", Level.BAD, "missing: no stream"),
+        ("factors", "waiting", "attached", Level.BAD, "missing: no stream"),
+        ("factors", "open", "waiting", Level.OFF, "none while the loop waits"),
+        ("status", "open", "waiting", Level.OK, ""),
+        ("spikes", "waiting", "", Level.BAD, "missing: no stream"),
+        ("spikes", "waiting", "stopped", Level.BAD, "missing: no stream"),
+    ],
 )
-def test_what_the_loop_publishes_is_not_missed_before_there_was_one(role, begun, level):
-    light = judge(facts(role=role, state="waiting", reason="no stream"), begun=begun)
-    assert light.level == level
-    assert ("Start" in light.reason) == (level == Level.OFF)
+def test_what_the_loop_publishes_is_only_missed_while_it_should(role, state, loop, level, said):
+    reason = "" if state == "open" else "no stream"
+    light = judge(facts(role=role, state=state, reason=reason), loop=loop)
+    assert (light.level, light.reason) == (level, said)
+
+
+def stream(name, source_id="", kind="Spikes"):
+    return OnNetwork(name, kind, source_id, "host", name, 1, 0.0)
+
+
+def test_of_another_rig_one_stream_is_listed_and_its_behaviour():
+    found = [
+        stream("Amp"),
+        *(stream(f"{r} {x}", f"bci-lfads:{r}:{x}") for r in ("Far", "Mine")
+          for x in ("Annotations", "Factors", "Journal", "Status")),
+        stream("Far Cursor", "bci-lfads:Far:Cursor", "Behaviour"),
+    ]  # fmt: skip
+    rows = pickable(found, {"Mine Factors", "Mine Status"}, "Mine")
+    assert [s.name for s in rows] == [
+        "Mine Annotations", "Mine Journal", "Amp", "Far Status", "Far Cursor",
+    ]  # fmt: skip
 
 
 def test_a_meter_measures_rate_age_and_gap():
@@ -127,6 +155,20 @@ def state(said=None, reason="", cause="", **changes):
 )
 def test_states(found, level, word):
     assert (found.level, found.word) == (level, word)
+
+
+def test_a_source_that_is_lost_is_worse_than_one_that_has_not_come_yet():
+    said = {"state": "waiting", "reason": "spikes: lost", "cause": "source_away", "time": 72.0}
+    levels = {}
+    for entered in ({"running": 1}, {}, [], None):
+        message = parse(json.dumps({**said, "since": 60.0, "entered": entered}))
+        found = run_state(message, connected=True, age=0.2, rig="R")
+        levels[json.dumps(entered)] = found.level
+        if found.level == Level.BAD:
+            assert found.reason == "no factors for 12 s: spikes: lost. See to the source"
+    assert levels == {
+        '{"running": 1}': Level.BAD, "{}": Level.WARN, "[]": Level.WARN, "null": Level.WARN,
+    }  # fmt: skip
 
 
 def test_a_loop_that_is_gone_is_told_with_its_last_state():

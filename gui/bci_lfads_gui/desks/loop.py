@@ -51,7 +51,8 @@ class LoopDesk:
             window.tell(why_not or "no loop runs", bad=True)
             return
         rig = window.store.rig
-        if not window.questions.sure("Stop the loop?", f"Rig '{rig}' stops publishing factors."):
+        ask = f"Stop the loop of rig '{rig}'? It publishes no factors until it is started again."
+        if not window.questions.sure("Stop", ask, "Stop the loop", "Let it run"):
             return
         if self.process is not None and self.process.running and self.process.pid == pid:
             self.process.stop()

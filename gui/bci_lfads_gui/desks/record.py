@@ -27,6 +27,11 @@ class RecordDesk:
         """LabRecorder, where it is to record."""
         self._told = ""
 
+    @property
+    def records(self) -> bool:
+        """Whether streams are recorded, as far as this window knows."""
+        return self.recorder.running or (self.lab is not None and self.lab.recording)
+
     def choose(self) -> None:
         """Choose who records; ask where LabRecorder is."""
         window, choice = self._window, self._window.controls.recorder
@@ -77,8 +82,8 @@ class RecordDesk:
     def mind(self) -> None:
         """Show how the recording does."""
         recorder, lab, controls = self.recorder, self.lab, self._window.controls
-        by_lab = not recorder.running and lab is not None and lab.recording
-        runs = recorder.running or by_lab
+        runs = self.records
+        by_lab = runs and not recorder.running
         controls.record.setText("■ End recording" if runs else "● Record…")
         controls.recorder.setEnabled(not runs)
         if recorder.running:

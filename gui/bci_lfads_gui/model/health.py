@@ -15,7 +15,8 @@ _SLOW = 0.9  # of the nominal rate
 _QUIET, _MUTE = 2.0, 10.0  # seconds without a spike
 _LITTLE = 1e-3  # share of the spikes that may be late, saturated, …
 _BEARABLE = {"unknown": 0.5}  # unsorted spikes are of no unit of the model, and many
-_OUTPUTS = ("factors", "rates", "status", "latency")
+_FACTORS = ("factors", "rates", "latency")
+_OUTPUTS = (*_FACTORS, "status")
 _OFF_CLOCK = 5e-3  # seconds that a clock offset may move in a minute
 
 
@@ -148,7 +149,7 @@ class StreamFacts:
     received: int = 0
 
 
-def judge(facts: StreamFacts, *, status_interval: float = 0.5, begun: bool = True) -> Light:
+def judge(facts: StreamFacts, *, status_interval: float = 0.5, loop: str = "running") -> Light:
     """Return the light of a stream, the worst of all rules.
 
     Parameters
@@ -157,11 +158,14 @@ def judge(facts: StreamFacts, *, status_interval: float = 0.5, begun: bool = Tru
         What is known of it.
     status_interval
         Seconds between the loop's messages, at most.
-    begun
-        Whether a loop was heard of yet; before, what it publishes is not missed.
+    loop
+        The loop's newest state; empty before one was heard of. What a loop publishes is not
+        missed before it began and after it was stopped, nor, but for its Status, while it waits.
     """
-    if facts.state == "waiting" and facts.role in _OUTPUTS and not begun:
-        return Light(Level.OFF, "press Start (F5)")
+    if facts.state == "waiting" and facts.role in _OUTPUTS and loop in ("", "stopped"):
+        return Light(Level.OFF, "the loop has stopped" if loop else "press Start (F5)")
+    if facts.state == "open" and facts.role in _FACTORS and loop == "waiting":
+        return Light(Level.OFF, "none while the loop waits")
     if facts.state == "refused":
         return Light(Level.BAD if facts.required else Level.WARN, f"refused: {facts.reason}")
     if facts.state != "open":

@@ -113,9 +113,26 @@ def run_state(
             Level.BAD, "silent", f"no word for {age:.0f} s; the last state was '{message.state}'"
         )
     level = _LEVELS.get(message.state, Level.WARN)
+    reason = message.reason
     if message.content.get("cause") in _GRAVE:
         level = Level.BAD
-    return RunState(level, message.state, message.reason)
+    elif message.state == "waiting" and _has_run(message):
+        # A source that was there and is lost is worse than one that has not come yet.
+        level = Level.BAD
+        reason = f"no factors{_for_how_long(message)}: {reason}. See to the source"
+    return RunState(level, message.state, reason)
+
+
+def _has_run(message: Message) -> bool:
+    entered = message.content.get("entered")
+    return isinstance(entered, dict) and bool(entered.get("running"))
+
+
+def _for_how_long(message: Message) -> str:
+    since = message.content.get("since")
+    if not isinstance(since, (int, float)) or not message.time > since:
+        return ""
+    return f" for {message.time - since:.0f} s"
 
 
 def _stopped(message: Message) -> Level:

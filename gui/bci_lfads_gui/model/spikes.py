@@ -88,7 +88,8 @@ class SpikeStore:
         self.n_columns = n_columns
         self.span = span
         self.first_time = math.nan
-        """Stamp of the first spike since the source came."""
+        """Stamp of the first spike of all that are kept."""
+        self._since = math.nan  # the first stamp since the source came
         self.unknown = 0
         """Spikes of units that the model does not have."""
         self._spikes = Ring(KEPT, 2, np.int32)
@@ -114,8 +115,10 @@ class SpikeStore:
         times, units, counts = times[known], units[known], counts[known]
         if not len(times):
             return
-        if math.isnan(self.first_time):
-            self.first_time = float(times.min())
+        if math.isnan(self._since):
+            self._since = float(times.min())
+            if math.isnan(self.first_time):
+                self.first_time = self._since
         self._spikes.extend(times, np.column_stack([units, counts]))
         self.raster.add(times, units, counts)
         self._rates.add(times, units, counts)
@@ -126,10 +129,14 @@ class SpikeStore:
             self.raster.move_to(now)
             self._rates.move_to(now)
 
+    def begin(self) -> None:
+        """Count rates from the next spike on: the source came, or came back."""
+        self._since = math.nan
+
     def clear(self) -> None:
         """Forget all spikes: the source began anew."""
         self._spikes.clear()
-        self.first_time = math.nan
+        self.first_time = self._since = math.nan
         self.raster = Columns(self.n_units, self.span / self.n_columns, self.n_columns)
         self._rates = Columns(self.n_units, BUCKET, N_BUCKETS)
 
@@ -153,14 +160,14 @@ class SpikeStore:
         return self._rates.counts() / BUCKET, self._rates.end
 
     def mean_rates(self, seconds: float = 30.0) -> tuple[NDArray[np.float64], float]:
-        """Return each unit's rate, Hz, and the seconds that it was counted over.
+        """Return each unit's rate, Hz, and the seconds since the source came, of which it is.
 
         The newest half second, which is not over, does not count.
         """
         end = self._rates.end - BUCKET
-        if math.isnan(end) or math.isnan(self.first_time):
+        if math.isnan(end) or math.isnan(self._since):
             return np.zeros(self.n_units), 0.0
-        begun = math.ceil(self.first_time / BUCKET) * BUCKET
+        begun = math.ceil(self._since / BUCKET) * BUCKET
         n = round(min(seconds, max(0.0, end - begun), (N_BUCKETS - 1) * BUCKET) / BUCKET)
         if n == 0:
             return np.zeros(self.n_units), 0.0

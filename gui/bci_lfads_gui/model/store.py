@@ -159,15 +159,25 @@ class Store:
                     if series is not None and series.trials is not None:
                         series.trials.name(number, label)
 
+    def loop_state(self) -> str:
+        """Return the loop's newest state; empty before a loop was heard of."""
+        with self.lock:
+            if self.message is not None:
+                return self.message.state
+            return "attached" if self.status_open else ""
+
     def status_age(self) -> float | None:
         """Return seconds since the newest message; None without one."""
         return None if self.message is None else self.clock() - self.message_at
 
     def drift(self) -> Drift | None:
-        """Compare the units' rates with the model's, or with those of the first minute seen."""
+        """Compare the units' rates with the model's, or with those of the first minute seen.
+
+        None where there is nothing to compare: no source, or none of these rates yet.
+        """
         with self.lock:
-            spikes, about = self.spikes, self.about
-            if spikes is None or about is None:
+            spikes, about, facts = self.spikes, self.about, self.streams.get("spikes")
+            if spikes is None or about is None or (facts is not None and facts.state != "open"):
                 return None
             rates, seconds = spikes.mean_rates(30.0)
             if about.unit_rates is not None:

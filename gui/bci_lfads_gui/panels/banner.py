@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QSizePolicy
@@ -32,7 +34,9 @@ class Banner(QFrame):
         self.state.setObjectName("state")
         self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.state.setMinimumWidth(170)
-        self.state.setToolTip("State of the loop, as its Status stream says it")
+        self.state.setToolTip(
+            "State of the loop, as its Status stream says it; in the colour of the worst light"
+        )
         self.reason, self.facts, self.counts, self.drift, self.inputs = (QLabel() for _ in range(5))
         for label in (self.reason, self.facts, self.counts, self.drift, self.inputs):
             label.setTextFormat(Qt.TextFormat.RichText)
@@ -41,20 +45,22 @@ class Banner(QFrame):
             label.setFont(font)
             # A long reason must not make the window wider than the screen.
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.facts.setToolTip("Engine, number format, model (SHA-256), window")
+        self.facts.setWhatsThis("Engine, number format, model (SHA-256), window")
         self.counts.setToolTip(
             "Since the run began, as the loop counted: windows published, deadlines missed, "
             "windows dropped, spikes late, times that the spike stream was lost"
         )
-        self.drift.setToolTip(
+        self.drift.setWhatsThis(
             "Units whose rate doubled or halved against the model's training data, or, where the "
             "model does not know it, against the first minute that this window saw"
         )
-        self.inputs.setToolTip("The worst of the rig's streams; see the panel Streams")
+        self.inputs.setWhatsThis("The worst of the rig's streams; see the panel Streams")
         self.shadow = QLabel()
         self.shadow.setTextFormat(Qt.TextFormat.RichText)
         self.shadow.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.shadow.setToolTip("What a second engine, in the shadow of the first, makes of windows")
+        self.shadow.setWhatsThis(
+            "What a second engine, in the shadow of the first, makes of windows"
+        )
         grid = QGridLayout(self)
         grid.setContentsMargins(8, 4, 8, 4)
         grid.setHorizontalSpacing(14)
@@ -99,17 +105,20 @@ class Banner(QFrame):
         state = run_state(
             message, connected=connected, age=age, rig=store.rig, status_interval=interval
         )
+        reason = state.reason or problem
+        if state.level >= Level.OK and worst is not None and worst.level > state.level:
+            # The largest light is the worst of all.
+            state = replace(state, level=worst.level)
+            reason = reason or worst.reason
         self.shown = state
         colour = self.theme.lights[state.level]
         self.state.setText(f"{GLYPHS[state.level]} {state.word}")
+        # Not without a selector: its tool tip would look so, too.
         self.state.setStyleSheet(
-            f"background:{colour};color:{self.theme.on_light};border-radius:4px;"
-            "font-size:17pt;font-weight:600;padding:4px 10px;"
+            f"QLabel {{ background:{colour};color:{self.theme.on_light};border-radius:4px;"
+            "font-size:17pt;font-weight:600;padding:4px 10px; }"
         )
-        reason = state.reason or problem
-        if not reason:
-            warned = worst is not None and worst.level > Level.OK
-            reason = "the loop runs, but look at its streams" if warned else "all well"
+        reason = reason or "all well"
         _put(self.reason, f"<b>{escape(_fitting(self.reason, reason, bold=True))}</b>", reason)
         if about is None:
             self.facts.setText(escape(problem) if store.rig else "")
@@ -141,11 +150,11 @@ class Banner(QFrame):
 
     def _count(self, message: Message) -> None:
         numbers = (
-            ("windows", message.count("windows"), False),
+            ("this run: windows", message.count("windows"), False),
             ("missed", message.count("deadline_misses"), True),
             ("dropped", message.count("dropped"), True),
-            ("late spikes", message.count("spikes", "late"), True),
-            ("source lost", message.count("inlet", "losses"), True),
+            ("late", message.count("spikes", "late"), True),
+            ("losses", message.count("inlet", "losses"), True),
         )
         warn = self.theme.lights[Level.WARN]
         shown = [
@@ -172,7 +181,12 @@ class Banner(QFrame):
     def _drift(self) -> None:
         drift = self.store.drift()
         if drift is None:
-            self.drift.setText("drift: learning the first minute" if self.store.rig else "")
+            with self.store.lock:
+                spikes = self.store.streams.get("spikes")
+            there = spikes is not None and spikes.state == "open"
+            words = "learning the first minute" if there else "no spikes to judge by"
+            words = f"drift: {words}" if self.store.rig else ""
+            _put(self.drift, words, words)
             return
         level = Level.BAD if drift.alarm else Level.WARN if drift.changed else Level.OK
         words = ("drift: " if drift.seconds else "") + drift.in_words()
@@ -187,8 +201,10 @@ def _fitting(label: QLabel, text: str, *, bold: bool = False) -> str:
     return str(QFontMetrics(font).elidedText(text, Qt.TextElideMode.ElideRight, room))
 
 
-def _put(label: QLabel, text: str, tip: str) -> None:
+def _put(label: QLabel, text: str, whole: str) -> None:
+    """Show a text; its tool tip has the whole of it, and what it is."""
     if label.text() != text:
         label.setText(text)
+    tip = "\n".join(filter(None, (whole, label.whatsThis())))
     if label.toolTip() != tip and "<" not in tip:
         label.setToolTip(tip)

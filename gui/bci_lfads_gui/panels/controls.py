@@ -18,10 +18,10 @@ from qtpy.QtWidgets import (
 
 from bci_lfads_gui.annotations import LONGEST
 
-ENGINES = ("as in rig file", "native", "torch", "fpga")
+ENGINES = ("engine of the rig file", "native", "torch", "fpga")
 SPEEDS = ("×1", "×0.5", "×2", "×5", "×10", "max")
 _STOP = "Ask the loop to stop in good order; asks once (Shift+F5)"
-RECORDERS = ("here", "LabRecorder…")
+RECORDERS = ("by this program", "by LabRecorder…")
 SLIDER = 1000
 
 
@@ -71,8 +71,8 @@ class Controls(QFrame):
             _line(), self.record, self.recorder, self.record_state, _line(), self.note, self.send,
         ):  # fmt: skip
             first.addWidget(widget, 1 if widget is self.note else 0)
-        self.open_recording = _button("Recording…", "Choose a recording to replay (Ctrl+P)")
-        self.recording_name = _name("no recording")
+        self.open_recording = _button("Replay file…", "Choose a recording to replay (Ctrl+P)")
+        self.recording_name = _name("no file")
         self.speed = QComboBox()
         self.speed.addItems(list(SPEEDS))
         self.speed.setToolTip(
@@ -83,7 +83,7 @@ class Controls(QFrame):
         self.play = _button("▶ Replay", "Start the replay, pause it, go on (Space)")
         self.step = _button("+1 s", "Go on for one second of the recording, then pause (.)")
         self.to_marker = _button("→ marker", "Go on to the next marker, then pause (M)")
-        self.end = _button("■", "End the replay")
+        self.end = _button("■ Replay", "End the replay")
         self.place = QSlider(Qt.Orientation.Horizontal)
         self.place.setRange(0, SLIDER)
         self.place.setToolTip("Where the replay is; drag to go elsewhere")

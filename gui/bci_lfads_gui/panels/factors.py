@@ -26,6 +26,7 @@ from bci_lfads_gui.panels.base import (
 
 _MOST = 8  # factors side by side
 _POINTS = 1500  # of a trace
+_OLD = 2.0  # seconds; bins that are older are said to be
 SPANS = ("2", "5", "10", "30")
 
 
@@ -62,6 +63,7 @@ class FactorsPanel(Panel):
         self._version: object = None
         self._trials: list[Trial] = []
         self._trace: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
+        self._said: tuple[str, str] = "", ""  # before and after the age of what is shown
 
     def watch(self, store: Store) -> None:
         """Show another store."""
@@ -83,6 +85,25 @@ class FactorsPanel(Panel):
 
     def refresh(self) -> None:
         """Draw what is new."""
+        self._draw()
+        before, after = self._said
+        text = f"{before}{self._ago()}{after}"
+        if self._version is not None and self.legend.text() != text:
+            self.legend.setText(text)
+
+    def _ago(self) -> str:
+        """Return how old the newest bin is, where that is worth a word."""
+        if self._trials:
+            width = self.store.about.bin_width if self.store.about else 0.0
+            newest = self._trials[-1].start + len(self._trials[-1].values) * width
+        elif self._trace is not None:
+            newest = float(self._trace[0][-1])
+        else:
+            return ""
+        age = self.store.now() - newest
+        return f", {age:.0f} s ago" if age > _OLD else ""
+
+    def _draw(self) -> None:
         with self.store.lock:
             series = self.store.factors
             if series is None:
@@ -183,8 +204,8 @@ class FactorsPanel(Panel):
             self._plots[0].setXRange(offset, offset + self._length(width), padding=0.01)
             self._plots[-1].setLabel("bottom", "seconds from time zero of the trial")
         newest = self._trials[-1] if self._trials else None
-        head = f"newest: trial {newest.number} (bold) &nbsp; " if newest else "no trial yet"
-        self.legend.setText(head + legend(known, self.theme))
+        head = f"newest: trial {newest.number} (bold)" if newest else "no trial yet"
+        self._said = head, f" &nbsp; {legend(known, self.theme)}"
 
     def _length(self, width: float) -> float:
         return width * max((len(t.values) for t in self._trials), default=1)
@@ -212,7 +233,7 @@ class FactorsPanel(Panel):
             self._zero[place].setVisible(False)
         self._plots[0].setXRange(-span, 0.0, padding=0)
         self._plots[-1].setLabel("bottom", "seconds before the newest bin")
-        self.legend.setText(f"sliding window, last {span:g} s")
+        self._said = f"sliding window, last {span:g} s", ""
 
 
 def _number(value: float) -> str:

@@ -46,9 +46,7 @@ class LatencyPanel(Panel):
         self.plot.setLabel("left", "windows")
         self._bars = pg.BarGraphItem(x=[], height=[], width=1.0)
         self.plot.addItem(self._bars)
-        self._deadline = pg.InfiniteLine(
-            0.0, label="deadline", labelOpts={"position": 0.9, "anchors": [(1, 0.5), (1, 0.5)]}
-        )
+        self._deadline = pg.InfiniteLine(0.0, label="deadline", labelOpts={"position": 0.9})
         self.plot.addItem(self._deadline, ignoreBounds=True)
         self._median = pg.InfiniteLine(0.0)
         self.plot.addItem(self._median, ignoreBounds=True)

@@ -57,8 +57,9 @@ class SpacePanel(Panel):
         )
         self.fit_button.clicked.connect(self.fit_now)
         self.bar.addWidget(self.fit_button)
+        # Not hidden in two dimensions: the panels would move when the third is asked for.
         for widget in self._of_z:
-            widget.hide()
+            widget.setEnabled(False)
         self.finish_bar()
         self._opengl = opengl
         self.flat = FlatView()
@@ -134,7 +135,7 @@ class SpacePanel(Panel):
         boxes = tuple(box.currentIndex() for box in self.axes)
         three = self.dimensions.currentIndex() == 1
         for widget in self._of_z:
-            widget.setVisible(three)
+            widget.setEnabled(three)
         version = (count, boxes, three, self.kept.currentText())
         if version == self._version or self._frame is None:
             return

@@ -89,8 +89,8 @@ class FlatView(pg.GraphicsLayoutWidget):
         plot = self.plot
         plot.setAspectLocked(self.deep)
         if self.deep:
-            plot.setXRange(-0.9, 0.9, padding=0)
-            plot.setYRange(-0.9, 0.9, padding=0)
+            plot.setXRange(-0.75, 0.75, padding=0)
+            plot.setYRange(-0.75, 0.75, padding=0)
         else:
             plot.setXRange(low[0], high[0], padding=0)
             plot.setYRange(low[1], high[1], padding=0)

@@ -53,6 +53,9 @@ class StreamsPanel(Panel):
         super().__init__(store)
         self._others: list[OnNetwork] = []
         self._shown: list[list[str]] = []
+        # Columns only grow, and stay once they were needed: what is read does not move.
+        self._widths = [0] * len(_COLUMNS)
+        self._used = [False] * len(_COLUMNS)
         self.use = QPushButton("Use selected")
         self.use.setToolTip(
             "Watch the selected stream's spikes in the raster (this window only; the loop keeps "
@@ -77,7 +80,7 @@ class StreamsPanel(Panel):
         self.view.horizontalHeader().setFont(font)
         self.view.setWordWrap(False)
         header = self.view.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         # Notes take what is left and are cut short; the whole is in each row's tool tip.
         header.setSectionResizeMode(_NOTES, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(16)
@@ -85,20 +88,26 @@ class StreamsPanel(Panel):
         self.view.itemDoubleClicked.connect(lambda _item: self._use())
         self.body.addWidget(self.view)
 
+    def watch(self, store: Store) -> None:
+        """Show another store, with columns as wide as it needs."""
+        super().watch(store)
+        self._widths = [0] * len(_COLUMNS)
+        self._used = [False] * len(_COLUMNS)
+
     def refresh(self) -> None:
         """Show the lights."""
         with self.store.lock:
             found = self.store.found
         lights = self._lights()
         used = {facts.name for facts, _ in lights if facts.state == "open"}
-        self._others = [s for s in found if s.name not in used]
+        self._others = pickable(found, used, self.store.rig)
         rows: list[tuple[Light, list[str]]] = [
             (light, _row(facts, light)) for facts, light in lights
         ]
         nothing = Light(Level.OFF)
         rows += [
             (nothing, ["", s.name, _kind(s), f"{s.rate:g}" if s.rate else "", "",
-                       "not used here", "", "", s.hostname])
+                       _what_for(s, self.store.rig), "", "", s.hostname])
             for s in self._others
         ]  # fmt: skip
         self._fill(rows)
@@ -117,10 +126,10 @@ class StreamsPanel(Panel):
         store = self.store
         with store.lock:
             streams, about = dict(store.streams), store.about
-            begun = store.status_open or store.message is not None
+            loop = store.loop_state()
         interval = about.rig.loop.status_interval if about else 0.5
         return [
-            (streams[role], judge(streams[role], status_interval=interval, begun=begun))
+            (streams[role], judge(streams[role], status_interval=interval, loop=loop))
             for role in _ROLES
             if role in streams
         ]
@@ -166,21 +175,23 @@ class StreamsPanel(Panel):
         view = self.view
         room = view.viewport().width() - _NOTES_LEAST * view.fontMetrics().averageCharWidth()
         header = view.horizontalHeader()
-        widths = [
-            max(view.sizeHintForColumn(k), header.sectionSizeHint(k)) + 1
-            for k in range(len(_COLUMNS))
-        ]
-        needed = sum(widths) - widths[_NOTES]
+        for k in range(len(_COLUMNS)):
+            hint = max(view.sizeHintForColumn(k), header.sectionSizeHint(k)) + 1
+            self._widths[k] = max(self._widths[k], hint)
+            self._used[k] = self._used[k] or any(row[k] for row in self._shown)
+            if k != _NOTES and header.sectionSize(k) != self._widths[k]:
+                header.resizeSection(k, self._widths[k])
+        needed = sum(self._widths) - self._widths[_NOTES]
         for name in _SPARE:
             column = _COLUMNS.index(name)
-            hidden = needed > room or not any(row[column] for row in self._shown)
-            needed -= widths[column] if hidden else 0
+            hidden = needed > room or not self._used[column]
+            needed -= self._widths[column] if hidden else 0
             if view.isColumnHidden(column) != hidden:
                 view.setColumnHidden(column, hidden)
 
     def _use(self) -> None:
         row = self.view.currentRow() - (self.view.rowCount() - len(self._others))
-        if 0 <= row < len(self._others):
+        if 0 <= row < len(self._others) and _rig_of(self._others[row]) != (self.store.rig or None):
             self.picked.emit(self._others[row])
 
 
@@ -205,7 +216,32 @@ def _row(facts: StreamFacts, light: Light) -> list[str]:
     ]
 
 
+def _rig_of(stream: OnNetwork) -> str:
+    """Return the rig that publishes a stream; empty for another program's."""
+    return stream.source_id.split(":", 2)[1] if stream.source_id.startswith("bci-lfads:") else ""
+
+
+def pickable(found: Sequence[OnNetwork], used: set[str], rig: str) -> list[OnNetwork]:
+    """Return what is not in use, this rig's first.
+
+    Of another rig that is its Status, by which it can be attached to, and behaviour, which can be
+    compared with.
+    """
+
+    def wanted(stream: OnNetwork) -> bool:
+        by_it = stream.name.endswith(" Status") or stream.type == "Behaviour"
+        return stream.name not in used and (by_it or _rig_of(stream) in ("", rig))
+
+    return sorted(filter(wanted, found), key=lambda stream: _rig_of(stream) != rig)
+
+
+def _what_for(stream: OnNetwork, rig: str) -> str:
+    of = _rig_of(stream)
+    if of and of == rig:
+        return "notes of this window" if stream.name.endswith(" Annotations") else "of this rig"
+    return "another rig, to attach to" if of and stream.type != "Behaviour" else "not used here"
+
+
 def _kind(stream: OnNetwork) -> str:
-    if stream.source_id.startswith("bci-lfads:"):
-        return f"of rig {stream.source_id.split(':', 2)[1]}"
-    return stream.type or "signal"
+    rig = _rig_of(stream)
+    return f"of rig {rig}" if rig else stream.type or "signal"

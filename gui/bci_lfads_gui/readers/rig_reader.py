@@ -119,7 +119,7 @@ class RigReader:
             if (tap := self._taps.pop(role, None)) is not None:
                 tap.connection.close()
         rig, trials = about.rig, about.hop is None
-        self._taps["spikes"] = SpikeTap(about, self._take_spikes, self._picked)
+        self._taps["spikes"] = SpikeTap(about, self._begin_spikes, self._take_spikes, self._picked)
         if rig.input.markers is not None:
             query = rig.input.markers.properties()
             self._taps["markers"] = MarkerTap(query, self._take_marker, required=trials)
@@ -180,6 +180,11 @@ class RigReader:
                 setattr(self._store, which, Series.of(labels, about))
 
     # Samples
+
+    def _begin_spikes(self) -> None:
+        with self._store.lock:
+            if self._store.spikes is not None:
+                self._store.spikes.begin()
 
     def _take_spikes(
         self, times: NDArray[np.float64], units: NDArray[np.int32], counts: NDArray[np.int32]

@@ -43,11 +43,17 @@ class _Tap:
         self.meter = StreamMeter()
         self._opened = math.nan
 
-    def _note(self, n: int, now: float) -> None:
+    def _came(self, now: float) -> bool:
+        """Return whether the stream came, or came back, since this was asked last."""
         opened = self.connection.opened_at
-        if self.connection.state == "open" and opened != self._opened:
-            self._opened = opened
-            self.meter.begin(now)
+        if self.connection.state != "open" or opened == self._opened:
+            return False
+        self._opened = opened
+        self.meter.begin(now)
+        return True
+
+    def _note(self, n: int, now: float) -> None:
+        self._came(now)
         self.meter.add(n, now)
 
 
@@ -58,6 +64,8 @@ class SpikeTap(_Tap):
     ----------
     about
         Which stream, and which units.
+    begin
+        Called where the stream came, or came back, before its first chunk is taken.
     take
         Given a chunk of spikes.
     query
@@ -65,7 +73,11 @@ class SpikeTap(_Tap):
     """
 
     def __init__(
-        self, about: About, take: Callable[..., None], query: Mapping[str, str] | None = None
+        self,
+        about: About,
+        begin: Callable[[], None],
+        take: Callable[..., None],
+        query: Mapping[str, str] | None = None,
     ) -> None:
         asked = about.rig.input.spikes
         self._inlet = SpikeInlet(
@@ -75,7 +87,7 @@ class SpikeTap(_Tap):
             max_rate=asked.max_rate,
         )  # fmt: skip
         super().__init__("spikes", self._inlet.connection, required=True)
-        self._take = take
+        self._begin, self._take = begin, take
 
     @property
     def on_stream_clock(self) -> bool:
@@ -87,6 +99,8 @@ class SpikeTap(_Tap):
         n = 0
         for _ in range(_PULLS):
             chunk = self._inlet.pull()
+            if self._came(now):
+                self._begin()
             if not self._inlet.n_pulled:
                 break
             n += self._inlet.n_pulled
