@@ -46,17 +46,20 @@ class Arrangement:
         """Show all panels in their places; decoded behaviour where it is, once it is shown."""
         window, docks = self._window, self.docks
         decoded = docks[_ON_DEMAND].isVisible()
-        for dock in docks.values():
+        for name, dock in docks.items():
             dock.setFloating(False)
-            dock.show()
+            if name != _ON_DEMAND or decoded:
+                dock.show()
+            else:
+                window.removeDockWidget(dock)  # hidden, but in a tab, it would leave the tab behind
         window.addDockWidget(_SIDE, docks["raster"])
         window.splitDockWidget(docks["raster"], docks["streams"], _BELOW)
         window.splitDockWidget(docks["raster"], docks["factors"], _BESIDE)
         window.splitDockWidget(docks["streams"], docks["space"], _BESIDE)
         window.splitDockWidget(docks["space"], docks["latency"], _BESIDE)
-        window.tabifyDockWidget(docks["space"], docks[_ON_DEMAND])
-        docks["space"].raise_()
-        docks[_ON_DEMAND].setVisible(decoded)
+        if decoded:
+            window.tabifyDockWidget(docks["space"], docks[_ON_DEMAND])
+            docks["space"].raise_()
         width, height = max(window.width(), 800), max(window.height(), 500)
         window.resizeDocks([docks["raster"], docks["factors"]], [58 * width, 42 * width], _BESIDE)
         window.resizeDocks(
@@ -71,10 +74,19 @@ class Arrangement:
         if dock.isVisible() and dock.visibleRegion().isEmpty():
             dock.raise_()
             return
+        if not dock.isVisible():
+            self._give_place(dock)
         dock.setVisible(not dock.isVisible())
         dock.raise_()
 
     def show_decoded(self) -> None:
         """Show decoded behaviour, in front."""
-        self.docks[_ON_DEMAND].show()
-        self.docks[_ON_DEMAND].raise_()
+        dock = self.docks[_ON_DEMAND]
+        self._give_place(dock)
+        dock.show()
+        dock.raise_()
+
+    def _give_place(self, dock: QDockWidget) -> None:
+        nowhere = Qt.DockWidgetArea.NoDockWidgetArea
+        if self._window.dockWidgetArea(dock) == nowhere and not dock.isFloating():
+            self._window.tabifyDockWidget(self.docks["space"], dock)

@@ -94,7 +94,6 @@ class Window(QMainWindow):
         self._shortcuts = self._list_shortcuts()
         install(self, self._shortcuts)
         self.resize(1280, 720)
-        self.arrangement.docks["behaviour"].hide()
         self.arrangement.reset()
         self._restore()
         self.set_theme(self.theme)
@@ -204,7 +203,7 @@ class Window(QMainWindow):
             if self.record.records:
                 self.tell(f"noted at {at}, and recorded: {text}")
             else:
-                self.tell(f"noted at {at}, but nothing records it (● Record…): {text}", bad=True)
+                self.tell(f"not recorded (● Record…), only sent, at {at}: {text}", bad=True)
 
     # Looks
 

@@ -165,7 +165,7 @@ def test_a_source_that_is_lost_is_worse_than_one_that_has_not_come_yet():
         found = run_state(message, connected=True, age=0.2, rig="R")
         levels[json.dumps(entered)] = found.level
         if found.level == Level.BAD:
-            assert found.reason == "no factors for 12 s: spikes: lost. See to the source"
+            assert found.reason == "see to the source, no factors for 12 s. spikes: lost"
     assert levels == {
         '{"running": 1}': Level.BAD, "{}": Level.WARN, "[]": Level.WARN, "null": Level.WARN,
     }  # fmt: skip

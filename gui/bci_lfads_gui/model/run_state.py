@@ -119,7 +119,7 @@ def run_state(
     elif message.state == "waiting" and _has_run(message):
         # A source that was there and is lost is worse than one that has not come yet.
         level = Level.BAD
-        reason = f"no factors{_for_how_long(message)}: {reason}. See to the source"
+        reason = f"see to the source, no factors{_for_how_long(message)}. {reason}"
     return RunState(level, message.state, reason)
 
 
