@@ -1,6 +1,6 @@
 """Make the demo's recording and model: simulate, train, score, write.
 
-From the repository's root, where the package is installed with its extra ``torch``::
+From the repository's root, where the package is installed with its extra ``train``::
 
     python replay_data/make_demo.py
 

@@ -17,7 +17,7 @@ from models.training_cases import small_recording
 from bci_lfads.about import unit_rates
 from bci_lfads.cli import main
 from bci_lfads.models.model import Model
-from bci_lfads.models.trainer import Trainer
+from bci_lfads.models.module import TrainingModule
 from bci_lfads.recordings import write
 
 RIG = """
@@ -149,23 +149,45 @@ def test_train_holds_units_out_and_predicts_ahead(cli, folder):
     assert ",".join(found["held_out"]) == named
 
 
+def test_train_logs_for_tensorboard(cli, folder):
+    pytest.importorskip("tensorboardX")
+    arguments = ("train", "r.npz", "-o", "t.safetensors", "--start", "trial/start", *SMALL)
+    cli(*arguments, "--log", "board")
+    (events,) = (folder / "board").iterdir()
+    found = events.read_bytes()
+    assert all(name in found for name in (b"training", b"validation", b"bits_per_spike"))
+    with pytest.raises(CommandError, match="a log for TensorBoard cannot be written"):
+        cli(*arguments, "--log", "r.npz")
+
+
+def test_train_leaves_nothing_but_the_model_and_says_nothing_of_its_parts(folder, tmp_path):
+    arguments = ("train", folder / "r.npz", "-o", "m.safetensors", "--start", "trial/start", *SMALL)
+    done = subprocess.run(
+        [sys.executable, "-m", "bci_lfads", *map(str, arguments)], cwd=tmp_path, text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+    assert all(line.startswith("warning: ") for line in done.stderr.splitlines())
+    assert "ightning" not in done.stdout + done.stderr
+
+
 def test_train_that_is_interrupted_goes_on_with_the_same_command(cli, folder, monkeypatch):
     arguments = ("train", "r.npz", "-o", "i.safetensors", "--start", "trial/start", *SMALL)
     cli(*arguments)
     whole = Model.load(folder / "i.safetensors").hash
     monkeypatch.setattr("bci_lfads.models.training._WRITTEN_EVERY", 0.0)
-    before = Trainer.epoch
+    before = TrainingModule.on_train_epoch_start
 
     def interrupted(self):
         if len(self.epochs) == 1:
             raise KeyboardInterrupt
-        return before(self)
+        before(self)
 
-    monkeypatch.setattr(Trainer, "epoch", interrupted)
+    monkeypatch.setattr(TrainingModule, "on_train_epoch_start", interrupted)
     found, _ = cli(*arguments, "--log", "i.csv", "--json")
     assert found["ended"] == "interrupted after 1 epochs"
     assert found["hash"] != whole
-    monkeypatch.setattr(Trainer, "epoch", before)
+    monkeypatch.setattr(TrainingModule, "on_train_epoch_start", before)
     found, _ = cli(*arguments, "--log", "i.csv", "--resume", "--json")
     assert found["hash"] == whole
     with (folder / "i.csv").open() as file:

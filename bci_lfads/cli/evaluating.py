@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bci_lfads.cli.app import app
+from bci_lfads.cli.epochs import show_epochs
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.models import model_app
 from bci_lfads.cli.show import as_json, facts, progress, table
@@ -30,7 +31,6 @@ from bci_lfads.cli.windowing import (
     Start,
     Threads,
     need_torch,
-    show_epochs,
     window_for,
 )
 from bci_lfads.errors import ModelError, RigError
@@ -169,7 +169,7 @@ def quantise(
         settings = replace(
             GENTLE, epochs=epochs, seed=seed, learning_rate=learning_rate or GENTLE.learning_rate
         )
-    with show_epochs(epochs, None) as on_epoch:
+    with show_epochs(epochs) as on_epoch:
         quantised, history = quantise_model(
             model, bits, batch, settings, product_bits=product_bits, on_epoch=on_epoch
         )

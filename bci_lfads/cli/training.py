@@ -10,6 +10,7 @@ import typer
 
 from bci_lfads.cli import network
 from bci_lfads.cli.app import app
+from bci_lfads.cli.epochs import check_log, show_epochs
 from bci_lfads.cli.files import check_output
 from bci_lfads.cli.show import as_json, facts
 from bci_lfads.cli.windowing import (
@@ -36,7 +37,6 @@ from bci_lfads.cli.windowing import (
     Threads,
     Validation,
     need_torch,
-    show_epochs,
     training_window,
 )
 from bci_lfads.errors import RecordingError
@@ -118,7 +118,8 @@ def train(
     ] = None,
     resume: Resume = False,
     log: Annotated[
-        Path | None, typer.Option(help="Table of all epochs (.csv).", metavar="FILE")
+        Path | None,
+        typer.Option(help="Of all epochs: a table (.csv), or a folder for TensorBoard."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Report to draw (.png, .pdf, .svg, .html).", metavar="FILE")
@@ -145,8 +146,9 @@ def train(
     from bci_lfads.recordings import read
     from bci_lfads.scoring import Asked
 
-    for path in (output, log, report):
+    for path in (output, report):
         check_output(path)
+    check_log(log)
     check_format(report)
     find_device(device)
     asked = Asked(latents, behaviour, lag, conditions)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from bci_lfads.cli.show import progress
 from bci_lfads.errors import BciLfadsError, RigError
 
 if TYPE_CHECKING:
-    from bci_lfads.models.history import Epoch
     from bci_lfads.models.model import Model
     from bci_lfads.rig import SlidingSettings, TrialSettings
 
@@ -141,30 +137,6 @@ def training_window(
     if isinstance(settings, SlidingSettings):
         settings = SlidingSettings(mode="sliding", hop=asked.hop or max(1, bins // 5))
     return window._replace(settings=settings), bins, BIN_WIDTH if bin_width is None else bin_width
-
-
-@contextmanager
-def show_epochs(
-    n: int, log: Path | None, *, append: bool = False
-) -> Iterator[Callable[[Epoch], None]]:
-    """Show epochs as they are done, and write a table of them, or go on with one."""
-    file = None if log is None else log.open("a" if append else "w", newline="")
-    try:
-        with progress("training", n) as advance:
-            writer = None if file is None else csv.writer(file)
-
-            def tell(epoch: Epoch) -> None:
-                advance(epoch.epoch)
-                if writer is not None and file is not None:
-                    if file.tell() == 0:
-                        writer.writerow(epoch._fields)
-                    writer.writerow(epoch)
-                    file.flush()
-
-            yield tell
-    finally:
-        if file is not None:
-            file.close()
 
 
 def need_torch(threads: int) -> None:

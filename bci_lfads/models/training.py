@@ -3,14 +3,13 @@
 The objective is the Poisson likelihood of counts that the encoder does not see: coordinated
 dropout, M. R. Keshtkaran and C. Pandarinath, "Enabling hyperparameter optimization in sequential
 autoencoders for spiking neural data", NeurIPS 2019, and bins ahead of the window where the model
-predicts some. A plain torch loop (`trainer.Trainer`): one network, one optimiser, one device.
+predicts some. Lightning runs it (`trainer.Trainer`): one network, one optimiser, one device.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -24,13 +23,13 @@ from torch import Tensor, nn
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.history import Epoch, History, TrainingSettings
+from bci_lfads.models.module import check_counts
 from bci_lfads.models.network import LfadsNetwork, network_from_weights, weights_from_network
 from bci_lfads.models.spec import LfadsSpec
-from bci_lfads.models.trainer import Trainer, check_counts, find_device
+from bci_lfads.models.trainer import Trainer, find_device
 
 _WRITTEN_EVERY = 10.0
 """Seconds between two writings of a training's state, at least."""
-_STATE = "bci-lfads training state 1"
 
 
 class Trained(NamedTuple):
@@ -93,22 +92,23 @@ def train(
     settings = settings or TrainingSettings()
     check_counts(spec, counts, "training")
     trainer = new_trainer(spec, counts, validation, bin_width, settings, start, device)
-    about = _about(spec, counts, validation, bin_width, settings, start)
+    about = json.dumps(_about(spec, counts, validation, bin_width, settings, start))
     if resume:
         if state is None:
             raise ModelError("to go on with a training, say where its state is")
-        trainer.load_state_dict(_read(state, about))
+        _check_same(state, about)
+        trainer.read(state)
     written = time.monotonic()
 
     def tell(epoch: Epoch) -> None:
         nonlocal written
         if state is not None and time.monotonic() - written >= _WRITTEN_EVERY:
-            _write(state, about, trainer)
+            trainer.write(state, about)
             written = time.monotonic()
         if on_epoch is not None:
             on_epoch(epoch)
 
-    history = trainer.run(tell)
+    history = _to_the_end(trainer, tell)
     if state is not None and trainer.ended is not None:
         state.unlink(missing_ok=True)
     return Trained(weights_from_network(trainer.net), history)
@@ -166,7 +166,18 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         trainer = Trainer(net, counts, validation, bin_width, settings, from_here=from_here)
-    return trainer.run(on_epoch)
+    return _to_the_end(trainer, on_epoch)
+
+
+def _to_the_end(trainer: Trainer, on_epoch: Callable[[Epoch], None] | None) -> History:
+    ended = None
+    try:
+        trainer.run(on_epoch)
+    except KeyboardInterrupt:
+        if not trainer.epochs:
+            raise
+        ended = f"interrupted after {trainer.epochs[-1].epoch} epochs"
+    return trainer.finish(ended)
 
 
 def _about(
@@ -192,16 +203,7 @@ def _about(
     }
 
 
-def _write(path: Path, about: Mapping[str, Any], trainer: Trainer) -> None:
-    # To another file first: what is there stays whole if this is cut short.
-    partial = path.with_name(path.name + ".part")
-    torch.save(
-        {"format": _STATE, "about": json.dumps(about), "state": trainer.state_dict()}, partial
-    )
-    os.replace(partial, path)
-
-
-def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+def _check_same(path: Path, about: str) -> None:
     if not path.is_file():
         raise ModelError(
             f"there is no training to go on with at {path}: its state is kept there only while it "
@@ -209,18 +211,14 @@ def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        written = json.loads(content["about"])
-        state = content["state"]
-        if content["format"] != _STATE or not isinstance(state, dict):
-            raise ValueError(f"its format is {content['format']!r}")
+        there, here = json.loads(content["about"]), json.loads(about)
+        keys = [k for k in here | there if here.get(k) != there.get(k)]
     # torch raises whatever the damaged bytes lead it to.
     except Exception as error:
         raise ModelError(f"{path} is damaged or no state of a training: {error}") from error
-    keys = [k for k in about | written if about.get(k) != written.get(k)]
     if keys:
-        words = ", ".join(f"{k} {written.get(k)} there and {about.get(k)} here" for k in keys)
+        words = ", ".join(f"{k} {there.get(k)} there and {here.get(k)} here" for k in keys)
         raise ModelError(f"{path} is the state of another training: {words}; give the same options")
-    return state
 
 
 def _mean_log_rates(counts: NDArray[np.uint8], bin_width: float) -> Tensor:

@@ -25,7 +25,8 @@ from ray.tune.schedulers import PopulationBasedTraining  # isort: skip
 log = logging.getLogger(__name__)
 
 SCORE = "score"
-_STATE = "trainer.pt"
+STATE = "trainer.ckpt"
+"""Of a member, in its checkpoint's folder."""
 _JUDGED = 5
 """Epochs whose mean likelihood is a member's score: that of one is a noisy judge."""
 
@@ -51,10 +52,7 @@ class Training(tune.Trainable):  # type: ignore[misc]  # Ray is optional and not
         """Train for a generation; one that diverges scores worse than all others."""
         trainer, score = self._trainer, -math.inf
         try:
-            for _ in range(self._job.generation):
-                if trainer.ended is not None:
-                    break
-                trainer.epoch()
+            trainer.run(n_epochs=self._job.generation)
             score = -float(np.mean([e.judged for e in trainer.epochs[-_JUDGED:]]))
         except ModelError as error:
             log.warning("%s", error)
@@ -64,11 +62,11 @@ class Training(tune.Trainable):  # type: ignore[misc]  # Ray is optional and not
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write its state."""
-        torch.save(self._trainer.state_dict(), Path(checkpoint_dir) / _STATE)
+        self._trainer.write(Path(checkpoint_dir) / STATE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on from a state, its own or a winner's."""
-        self._trainer.load_state_dict(load_state(Path(checkpoint_dir)))
+        self._trainer.read(Path(checkpoint_dir) / STATE)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another member, whose state comes next."""
@@ -174,9 +172,3 @@ class Progress(tune.Callback):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         # Ray stores its callbacks; a bar on some terminal is nothing to store.
         return {"_total": self._total, "_n": self._n, "_tell": lambda *_: None}
-
-
-def load_state(place: Path) -> dict[str, Any]:
-    """Return the state of a training from a checkpoint's folder."""
-    state: dict[str, Any] = torch.load(place / _STATE, map_location="cpu", weights_only=True)
-    return state

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.history import Epoch, TrainingSettings
@@ -18,11 +19,11 @@ from bci_lfads.sweep.cluster import cluster, ray, tune
 from bci_lfads.sweep.job import Job
 from bci_lfads.sweep.members import (
     SCORE,
+    STATE,
     Ending,
     Progress,
     Tournament,
     Training,
-    load_state,
     values_of,
 )
 from bci_lfads.sweep.population import draw
@@ -155,18 +156,19 @@ def _winner(job: Job, results: Any) -> Swept:
         if result.checkpoint is None or result.metrics is None:
             continue
         with result.checkpoint.as_directory() as place:
-            state = load_state(Path(place))
+            state = torch.load(Path(place) / STATE, map_location="cpu", weights_only=True)
         judged = [Epoch(*row).judged for row in state["epochs"]]
         if judged:
-            found.append((min(judged), values_of(result.config), state))
+            found.append((min(judged), values_of(result.config), result.checkpoint))
     if not found:
         errors = "; ".join(str(e).splitlines()[-1] for e in results.errors[:1])
         raise ModelError(f"no member of the sweep came to anything: {errors or 'all diverged'}")
     found.sort(key=lambda f: f[0])
-    _, values, state = found[0]
+    _, values, checkpoint = found[0]
     settings = job.settings_of(values)
     trainer = new_trainer(job.spec, job.counts, job.validation, job.bin_width, settings)
-    trainer.load_state_dict(state)
+    with checkpoint.as_directory() as place:
+        trainer.read(Path(place) / STATE)
     history = trainer.finish(f"won a sweep of {job.members}")
     members = tuple({**values, "judged": best} for best, values, _ in found)
     return Swept(Trained(weights_from_network(trainer.net), history), settings, members)

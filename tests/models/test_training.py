@@ -1,6 +1,7 @@
 """Training: it learns, comes out the same, stops when it should, and leaves no trace."""
 
 import math
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from models.training_cases import BIN_WIDTH, tiny_spec, waves
 from bci_lfads.errors import ModelError
 from bci_lfads.models import trainer, training
 from bci_lfads.models.history import Epoch, TrainingSettings
+from bci_lfads.models.module import TrainingModule
 from bci_lfads.models.network import LfadsNetwork
 from bci_lfads.models.objective import Hidden, loss_of, nll
 from bci_lfads.models.reference import infer_float
-from bci_lfads.models.training import fit, train
+from bci_lfads.models.training import fit, new_trainer, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = TrainingSettings(epochs=12, batch=32, learning_rate=1e-2, warm_up=5)
@@ -318,6 +320,100 @@ def test_a_state_that_holds_code_is_refused_without_running_it(tmp_path):
             tiny_spec(), waves(64), waves(16), BIN_WIDTH, QUICK, state=path, resume=True
         )  # fmt: skip
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_state_that_looks_right_and_is_not_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_WRITTEN_EVERY", 0.0)
+    path = tmp_path / "m.training"
+    _interrupted(path, 2)
+    whole = torch.load(path, weights_only=True)
+    data = tiny_spec(), waves(64), waves(16, seed=1), BIN_WIDTH
+    for key, value in (
+        ("loops", {}), ("epochs", [[1, 2]]), ("random", {"cpu": 7}), ("optimizer_states", []),
+        ("state_dict", {}), ("kept", {}), ("lr_schedulers", []), ("callbacks", 3),
+        ("pytorch-lightning_version", "0.1"),
+    ):  # fmt: skip
+        torch.save(whole | {key: value}, path)
+        with pytest.raises(ModelError, match="damaged or of another network"):
+            train(*data, QUICK, state=path, resume=True)
+
+
+def _trainer(**changes) -> trainer.Trainer:
+    settings = replace(QUICK, **changes)
+    return new_trainer(tiny_spec(), waves(64), waves(16, seed=1), BIN_WIDTH, settings)
+
+
+def test_a_training_can_go_on_by_a_few_epochs_here_or_elsewhere(tmp_path):
+    """What a sweep does with its members."""
+    whole, pieces, other = _trainer(), _trainer(), _trainer()
+    whole.run()
+    pieces.run(n_epochs=2)
+    pieces.run(n_epochs=3)
+    pieces.write(tmp_path / "state")
+    other.run(n_epochs=1)
+    other.read(tmp_path / "state")
+    for one in (pieces, other):
+        assert one.epochs[-1].epoch == 5
+        one.run(n_epochs=4)
+        assert one.ended is None
+        one.run(n_epochs=20)
+        assert one.ended == "all epochs done"
+        for mine, its in zip(one.epochs, whole.epochs, strict=True):
+            assert mine._replace(seconds=0) == its._replace(seconds=0)
+        for mine, its in zip(one.net.parameters(), whole.net.parameters(), strict=True):
+            assert torch.equal(mine, its)
+
+
+def test_members_go_on_from_a_winners_state_with_settings_of_their_own(tmp_path):
+    """What a tournament relies on: a state does not bring its hyper-parameters along."""
+    winner = _trainer(schedule="constant", weight_decay=0.5)
+    loser = _trainer(schedule="constant", weight_decay=0.1, learning_rate=1e-3)
+    winner.run(n_epochs=4)
+    winner.write(tmp_path / "state")
+    loser.read(tmp_path / "state")
+    assert loser.epochs == winner.epochs
+    loser.run(n_epochs=1)
+    assert loser.epochs[-1].learning_rate == 1e-3
+    assert loser._module.configure_optimizers()[0][0].param_groups[0]["weight_decay"] == 0.1
+
+
+def test_a_training_that_diverged_can_take_up_another_ones_state(tmp_path):
+    good = _trainer()
+    good.run(n_epochs=2)
+    good.write(tmp_path / "good")
+    bad = _trainer(learning_rate=1e30, warm_up=0, max_gradient=1e30, schedule="constant")
+    with pytest.raises(ModelError, match="diverged"):
+        bad.run()
+    bad.write(tmp_path / "bad")
+    bad.read(tmp_path / "good")
+    assert bad.epochs == good.epochs
+
+
+def test_ctrl_c_within_an_epoch_leaves_the_next_one_working(monkeypatch):
+    before, handler = TrainingModule.on_validation_epoch_end, signal.getsignal(signal.SIGINT)
+
+    def pressed(self):
+        if len(self.epochs) == 2:
+            signal.raise_signal(signal.SIGINT)
+        before(self)
+
+    monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", pressed)
+    for _ in range(2):
+        result = train(tiny_spec(), waves(32), waves(16, seed=1), BIN_WIDTH, QUICK)
+        assert result.history.ended == "interrupted after 2 epochs"
+        assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_term_signal_ends_the_process_as_one_that_was_ended():
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def ended(_: Epoch) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as error:
+        train(tiny_spec(), waves(32), waves(16, seed=1), BIN_WIDTH, QUICK, on_epoch=ended)
+    assert error.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_a_constant_learning_rate_stays_after_the_warm_up():

@@ -19,9 +19,8 @@ from models.training_cases import BIN_WIDTH, small_recording, tiny_spec, waves
 from bci_lfads.errors import BciLfadsError, ModelError
 from bci_lfads.models.history import TrainingSettings
 from bci_lfads.models.model import Model
+from bci_lfads.models.objective import nll
 from bci_lfads.models.reference import infer_float
-from bci_lfads.models.trainer import Trainer, nll
-from bci_lfads.models.training import new_trainer
 from bci_lfads.recordings import write
 from bci_lfads.sweep import cluster as clusters
 from bci_lfads.sweep.job import Job
@@ -156,14 +155,3 @@ def test_the_command_makes_a_model(tmp_path):
         assert 0.6 <= member["keep"] <= 0.8
         assert 0.1 <= member["l2"] <= 0.2
         assert 1e-3 <= member["kl"] <= 1.0
-
-
-def test_members_go_on_from_a_winners_state_with_settings_of_their_own():
-    """What a tournament relies on: a state does not bring its hyper-parameters along."""
-    data = tiny_spec(), waves(64), waves(16, seed=1), BIN_WIDTH
-    winner = new_trainer(*data, replace(SETTINGS, weight_decay=0.5))
-    winner.epoch()
-    loser: Trainer = new_trainer(*data, replace(SETTINGS, weight_decay=0.1))
-    loser.load_state_dict(winner.state_dict())
-    assert loser._optimiser.param_groups[0]["weight_decay"] == 0.1
-    assert loser.epochs == winner.epochs
