@@ -314,6 +314,14 @@ def test_without_torch_train_says_where_it_comes_from(cli, monkeypatch):
         cli("train", "r.npz", "-o", "x.safetensors", "--start", "trial/start", *SMALL)
 
 
+def test_without_lightning_train_says_where_it_comes_from(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    for name in ("module", "trainer", "training"):
+        monkeypatch.delitem(sys.modules, f"bci_lfads.models.{name}", raising=False)
+    with pytest.raises(CommandError, match=r"needs Lightning.*pip install 'bci-lfads\[train\]'"):
+        cli("train", "r.npz", "-o", "x.safetensors", "--start", "trial/start", *SMALL)
+
+
 def test_without_torch_models_are_scored_and_rounded_all_the_same(cli, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     found, _ = cli("evaluate", model, "other.npz", "--json")

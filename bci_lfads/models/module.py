@@ -55,8 +55,12 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
         self.net = net
         self.settings = settings
         self.epochs: list[Epoch] = []
-        self.about: str = ""
+        self.on_epoch: Callable[[Epoch], None] | None = None
+        """Told of every epoch, after all else."""
+        self.about = ""
         """What the training is, stored with its state."""
+        self.kept = copy.deepcopy(net.state_dict())
+        """Parameters of the best epoch."""
         first = next(net.parameters())
         self._dtype, self._place = first.dtype, first.device
         # Copies, since the caller's may be read-only or reversed, which torch does not take; in
@@ -75,20 +79,10 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
         # Made once and not whenever Lightning begins to fit: so a training can go on.
         self._optimiser = _optimiser(net, settings)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, self._share)
-        self._kept = copy.deepcopy(net.state_dict())
         self._seconds, self._begun = 0.0, math.nan
         self._losses: list[Tensor] = []
         self._sums = [0.0, 0.0]
         self._random = _random_state(self._place)
-
-    def best(self) -> int:
-        """Return the number of the best epoch so far."""
-        return max(epoch.epoch for epoch in self.epochs if epoch.best)
-
-    def take_best(self) -> None:
-        """Put the best epoch's parameters into the network."""
-        self.net.load_state_dict(self._kept)
-        self.net.eval()
 
     def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
         """Return optimiser and schedule, which goes on from step to step."""
@@ -185,7 +179,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
             )
         better = all(judged < epoch.judged for epoch in self.epochs)
         if better:
-            self._kept = copy.deepcopy(self.net.state_dict())
+            self.kept = copy.deepcopy(self.net.state_dict())
         if number:
             self._seconds += time.monotonic() - self._begun
         self.epochs.append(
@@ -197,19 +191,24 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
         # In float64, as it was summed: two epochs may differ by less than float32 tells apart.
         self.log(JUDGED, torch.tensor(judged, dtype=torch.float64))
 
+    def on_train_epoch_end(self) -> None:
+        """Tell of the epoch."""
+        if self.on_epoch is not None:
+            self.on_epoch(self.epochs[-1])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of: the best parameters, epochs, random numbers."""
         checkpoint |= {
             "about": self.about,
-            "kept": self._kept,
+            "kept": self.kept,
             "epochs": [list(epoch) for epoch in self.epochs],
             "random": self._random,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up, and refuse what is not of this network."""
-        self._kept = {k: v.to(self._place) for k, v in checkpoint["kept"].items()}
-        self.net.load_state_dict(self._kept)  # Lightning loads the newest ones after this
+        self.kept = {k: v.to(self._place) for k, v in checkpoint["kept"].items()}
+        self.net.load_state_dict(self.kept)  # Lightning loads the newest ones after this
         # Of one each; Lightning would not miss them.
         (_,), (_,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
         self.epochs = [Epoch(*row) for row in checkpoint["epochs"]]

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from bci_lfads.models.module import JUDGED, TrainingModule
 
 # After `module`, which says where Lightning comes from where it is missing.
 import lightning.pytorch as lightning  # isort: skip
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping  # isort: skip
+from lightning.pytorch.callbacks import EarlyStopping  # isort: skip
 from lightning.pytorch.plugins.environments import LightningEnvironment  # isort: skip
 from lightning.pytorch.utilities.exceptions import SIGTERMException  # isort: skip
 
@@ -118,7 +117,7 @@ class Trainer:
             After the step in which a TERM signal came.
         """
         module, loop = self._module, self._loop
-        self._told.tell = on_epoch
+        module.on_epoch = on_epoch
         handler = signal.getsignal(signal.SIGINT)
         try:
             if self._from_here and not module.epochs:
@@ -135,17 +134,21 @@ class Trainer:
         except SIGTERMException as error:
             error.code = 128 + signal.SIGTERM  # and not as if all were well
             raise
-        except SystemExit as error:
-            # Lightning's answer to Ctrl-C is to ignore all others and to end the process.
+        except (SystemExit, ValueError) as error:
+            # Lightning's answer to Ctrl-C is to ignore all others, which only the main thread can,
+            # and to end the process.
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise
-            signal.signal(signal.SIGINT, handler)
+            if isinstance(error, SystemExit):
+                signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
 
     def finish(self, ended: str | None = None) -> History:
         """Put the best epoch's parameters into the network, and return how training went."""
-        self._module.take_best()
-        return History(self.epochs, self._module.best(), ended or self.ended or "stopped")
+        self.net.load_state_dict(self._module.kept)
+        self.net.eval()
+        best = max(epoch.epoch for epoch in self.epochs if epoch.best)
+        return History(self.epochs, best, ended or self.ended or "stopped")
 
     def write(self, path: Path, about: str = "") -> None:
         """Write what the rest of the training follows from, and what it is the training of.
@@ -183,26 +186,18 @@ class Trainer:
     @_quiet()
     def _begin(self) -> None:
         settings, place = self._settings, next(self.net.parameters()).device
-        self._told = _Told()
-        self._early = EarlyStopping(JUDGED, patience=settings.patience or settings.epochs + 1)
+        self._early = EarlyStopping(
+            JUDGED, patience=settings.patience or settings.epochs + 1,
+            check_on_train_epoch_end=False,  # but after validation: before the state is written
+        )  # fmt: skip
         self._loop = lightning.Trainer(
             accelerator=place.type, devices=1 if place.index is None else [place.index],
             max_epochs=settings.epochs, gradient_clip_val=settings.max_gradient,
-            callbacks=[self._early, self._told], inference_mode=False, num_sanity_val_steps=0,
-            logger=False, enable_progress_bar=False, enable_model_summary=False,
+            callbacks=[self._early], inference_mode=False, num_sanity_val_steps=0, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             # Alone, whatever the scheduler of jobs would have it be part of.
             plugins=[LightningEnvironment()],
         )  # fmt: skip
-
-
-class _Told(Checkpoint):  # type: ignore[misc]
-    """Tells of epochs; a checkpoint, since Lightning calls these last, when all else is done."""
-
-    tell: Callable[[Epoch], None] | None = None
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        if self.tell is not None:
-            self.tell(pl_module.epochs[-1])
 
 
 def find_device(name: str) -> torch.device:

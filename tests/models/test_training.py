@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 import torch
 from models.training_cases import BIN_WIDTH, tiny_spec, waves
 
+from bci_lfads.cli.interrupt import in_thread
 from bci_lfads.errors import ModelError
 from bci_lfads.models import trainer, training
 from bci_lfads.models.history import Epoch, TrainingSettings
@@ -83,12 +84,14 @@ def test_training_ends_when_nothing_gets_better():
     assert history.ended == "no better likelihood in 2 epochs"
 
 
-def test_an_interrupted_training_gives_the_best_so_far():
+@pytest.mark.parametrize("call", [lambda action: action(), in_thread])
+def test_an_interrupted_training_gives_the_best_so_far(call):
     def interrupt(epoch: Epoch) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
-    result = train(tiny_spec(), waves(32), waves(16, seed=1), BIN_WIDTH, QUICK, on_epoch=interrupt)
+    data = tiny_spec(), waves(32), waves(16, seed=1), BIN_WIDTH
+    result = call(lambda: train(*data, QUICK, on_epoch=interrupt))
     assert len(result.history.epochs) == 2
     assert result.history.ended == "interrupted after 2 epochs"
 
