@@ -62,11 +62,13 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
         self.kept = copy.deepcopy(net.state_dict())
         """Parameters of the best epoch."""
         first = next(net.parameters())
-        self._dtype, self._place = first.dtype, first.device
+        self.place = first.device
+        """Where it is trained; between two fits, Lightning takes parameters to the CPU."""
+        self._floats = first.dtype
         # Copies, since the caller's may be read-only or reversed, which torch does not take; in
         # bytes, since there may be many windows that overlap.
         self._x, self._held = (
-            torch.from_numpy(np.array(v, order="C")).to(self._place) for v in (counts, validation)
+            torch.from_numpy(np.array(v, order="C")).to(self.place) for v in (counts, validation)
         )
         self._log_width = math.log(bin_width)
         self._hidden: Hidden | None = None
@@ -82,7 +84,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
         self._seconds, self._begun = 0.0, math.nan
         self._losses: list[Tensor] = []
         self._sums = [0.0, 0.0]
-        self._random = _random_state(self._place)
+        self._random = _random_state(self.place)
 
     def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
         """Return optimiser and schedule, which goes on from step to step."""
@@ -114,7 +116,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
     def training_step(self, chosen: Tensor) -> Tensor:
         """Return what a step makes small."""
         settings, hidden = self.settings, self._hidden
-        y = self._x[chosen].to(self._dtype)
+        y = self._x[chosen].to(self._floats)
         if hidden is not None:
             hidden = hidden._replace(mask=hidden.mask[chosen])
         with self._own_random():
@@ -146,7 +148,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
     def validation_step(self, rows: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add up the negative log-likelihood of all counts, or of those that are hidden."""
         n_bins, hidden = self.net.spec.n_bins, self._hidden
-        part = (self._x if dataloader_idx else self._held)[rows].to(self._dtype)
+        part = (self._x if dataloader_idx else self._held)[rows].to(self._floats)
         shown = part[:, :n_bins]
         if dataloader_idx and hidden is not None:
             some = hidden._replace(mask=hidden.mask[rows])
@@ -164,7 +166,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
         ModelError
             If the likelihood is not finite.
         """
-        # Validated before any step: what the network was to begin with.
+        # 0 where no step was taken yet: what the network was to begin with.
         number = self.epochs[-1].epoch + 1 if self.epochs else int(bool(self._losses))
         mean = sum(torch.stack(self._losses).tolist()) / self._n_steps if number else math.nan
         value = self._sums[0] / self._held.numel()
@@ -207,7 +209,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up, and refuse what is not of this network."""
-        self.kept = {k: v.to(self._place) for k, v in checkpoint["kept"].items()}
+        self.kept = {k: v.to(self.place) for k, v in checkpoint["kept"].items()}
         self.net.load_state_dict(self.kept)  # Lightning loads the newest ones after this
         # Of one each; Lightning would not miss them.
         (_,), (_,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
@@ -243,13 +245,13 @@ class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked
     @contextmanager
     def _own_random(self) -> Iterator[None]:
         """Draw from this training's own random numbers, and leave those of others alone."""
-        devices = [self._place] if self._place.type == "cuda" else []
+        devices = [self.place] if self.place.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.set_rng_state(self._random["cpu"])
             if devices:
-                torch.cuda.set_rng_state(self._random["cuda"], self._place)
+                torch.cuda.set_rng_state(self._random["cuda"], self.place)
             yield
-            self._random = _random_state(self._place)
+            self._random = _random_state(self.place)
 
 
 class _Batches:

@@ -185,7 +185,7 @@ class Trainer:
 
     @_quiet()
     def _begin(self) -> None:
-        settings, place = self._settings, next(self.net.parameters()).device
+        settings, place = self._settings, self._module.place
         self._early = EarlyStopping(
             JUDGED, patience=settings.patience or settings.epochs + 1,
             check_on_train_epoch_end=False,  # but after validation: before the state is written
