@@ -3,9 +3,10 @@
     python benchmarks/window.py [--units 256] [--rounds 6] [--seconds 20] [--memory MINUTES]
 
 A loop (a model of random weights, a sliding window) and a replay run as `bci-lfads` commands all
-the while. In each round the loop's latencies are taken once beside the window and once without it,
-in turn the one and the other first; the window is a process of its own, as on a rig, and shows all
-its panels with 60 s of spikes. All of it has two processors. With no screen the window draws into
+the while. In each round the loop's latencies are taken without the window, beside one that gives
+way, and beside one that does not, in an order that turns. All are sessions of their own, as
+on a rig where each is started in its own terminal or by the window; the window shows all its
+panels with 60 s of spikes. All of it has two processors. With no screen the window draws into
 memory (`QT_QPA_PLATFORM=offscreen`), which is drawing all the same. Nothing here is asserted.
 """
 
@@ -40,6 +41,9 @@ _SPAN = "60"  # seconds of the raster
 Seconds = NDArray[np.float64]
 
 
+SIDES = ("without the window", "with the window", "with one that does not give way")
+
+
 @dataclass
 class Side:
     """All that was measured with the window, or all without it: latencies of a round each."""
@@ -68,15 +72,17 @@ class Drawn:
 # --- the window's process ----------------------------------------------------------------------
 
 
-def show(rig: str, folder: str) -> None:
+def show(rig: str, folder: str, giving_way: bool) -> None:
     """Show the window, and print each second how it does; ends with its standard input."""
     from qtpy.QtCore import QEvent, QObject, QSettings, QSocketNotifier, QTimer
     from qtpy.QtWidgets import QApplication
 
-    from bci_lfads_gui.app import prepare_plots
+    from bci_lfads_gui.app import give_way, prepare_plots
     from bci_lfads_gui.controller import Recorder
     from bci_lfads_gui.window import Window
 
+    if giving_way:
+        give_way()
     app = QApplication([])
     app.setStyle("Fusion")
     prepare_plots()
@@ -141,6 +147,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     """Start a `bci-lfads` command."""
     return processes.start(
         "--quiet", *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+        start_new_session=True,
     )  # fmt: skip
 
 
@@ -201,12 +208,13 @@ def latencies(inlet: pylsl.StreamInlet, seconds: float) -> Seconds:
 
 
 @contextmanager
-def window(rig: Path, folder: Path, drawn: Drawn) -> Iterator[None]:
+def window(rig: Path, folder: Path, drawn: Drawn, *, giving_way: bool = True) -> Iterator[None]:
     """Show a window meanwhile."""
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).resolve()), "--show", str(rig), str(folder)],
+        [sys.executable, str(Path(__file__).resolve()), "--show", str(rig), str(folder),
+         "1" if giving_way else ""],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        cwd=tempfile.gettempdir(),
+        cwd=tempfile.gettempdir(), start_new_session=True,
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
@@ -225,17 +233,18 @@ def window(rig: Path, folder: Path, drawn: Drawn) -> Iterator[None]:
 
 def compare(asked: argparse.Namespace) -> tuple[dict[str, Side], Drawn]:
     """Take the loop's latencies with and without the window, in turn."""
-    sides, drawn = {"without": Side(), "with": Side()}, Drawn()
+    sides, drawn = {side: Side() for side in SIDES}, Drawn()
     with tempfile.TemporaryDirectory() as name, running_rig(Path(name), asked.units) as rig:
         inlet = inlet_of(f"Window {os.getpid()}")
         time.sleep(_SETTLE)
         for k in range(asked.rounds):
-            for side in ("with", "without") if k % 2 else ("without", "with"):
-                if side == "with":
-                    with window(rig, Path(name), drawn):
-                        sides[side].latencies.append(latencies(inlet, asked.seconds))
-                else:
+            for side in (*SIDES[k % 3 :], *SIDES[: k % 3]):
+                if side == SIDES[0]:
                     time.sleep(_SETTLE)
+                    sides[side].latencies.append(latencies(inlet, asked.seconds))
+                    continue
+                gives = side == SIDES[1]
+                with window(rig, Path(name), drawn if gives else Drawn(), giving_way=gives):
                     sides[side].latencies.append(latencies(inlet, asked.seconds))
     return sides, drawn
 
@@ -258,11 +267,11 @@ def milliseconds(seconds: Seconds) -> list[float]:
     return [*(1e3 * np.percentile(seconds, (50, 99))).tolist(), 1e3 * float(seconds.max())]
 
 
-def ratios(sides: dict[str, Side]) -> list[list[float]]:
-    """Return for each round how many times longer with the window: median, p99."""
+def ratios(sides: dict[str, Side], side: str) -> list[list[float]]:
+    """Return for each round how many times longer than without the window: median, p99."""
     return [
         [a / b for a, b in zip(milliseconds(x)[:2], milliseconds(y)[:2], strict=True)]
-        for x, y in zip(sides["with"].latencies, sides["without"].latencies, strict=True)
+        for x, y in zip(sides[side].latencies, sides[SIDES[0]].latencies, strict=True)
     ]
 
 
@@ -272,11 +281,14 @@ def tables(asked: argparse.Namespace, sides: dict[str, Side], drawn: Drawn) -> s
     for side, found in sides.items():
         whole = found.whole()
         figures = [f"{x:.2f}" for x in milliseconds(whole)]
-        rows.append([f"{side} the window", str(len(whole)), *figures])
-    of_rounds = np.array(ratios(sides))
-    middle, worst = np.median(of_rounds, axis=0), of_rounds.max(axis=0)
-    rows.append(["with ÷ without, median round", "", *(f"{x:.2f}" for x in middle), ""])
-    rows.append(["with ÷ without, worst round", "", *(f"{x:.2f}" for x in worst), ""])
+        rows.append([side, str(len(whole)), *figures])
+    for side in SIDES[1:]:
+        of_rounds = np.array(ratios(sides, side))
+        for what, found in (
+            ("median", np.median(of_rounds, axis=0)), ("worst", of_rounds.max(axis=0)),
+        ):  # fmt: skip
+            figures = [f"{x:.2f}" for x in found]
+            rows.append([f"{side} ÷ without, {what} round", "", *figures, ""])
     head = (
         f"{asked.units} units at {RATE:g} Hz, 100 windows a second, {asked.rounds} rounds of "
         f"{asked.seconds:g} s each, {_PROCESSORS} processors."
@@ -314,12 +326,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each side of a round")
     parser.add_argument("--memory", type=float, metavar="MINUTES", help="its memory instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--show", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--show", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     if asked.show:
-        show(*asked.show)
+        show(*asked.show[:2], giving_way=bool(asked.show[2]))
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_PROCESSORS])
@@ -331,7 +343,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         sides, drawn = compare(asked)
         of_sides = {side: milliseconds(x.whole()) for side, x in sides.items()}
-        found = {"ms": of_sides, "ratios": ratios(sides), "window": vars(drawn)}
+        of_rounds = {side: ratios(sides, side) for side in SIDES[1:]}
+        found = {"ms": of_sides, "ratios": of_rounds, "window": vars(drawn)}
         text = tables(asked, sides, drawn)
     if asked.json:
         text = json.dumps({"machine": machine, **found}, indent=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -18,7 +19,11 @@ from bci_lfads_gui.palette import THEMES
 from bci_lfads_gui.scale import apply, begin_anew_if_small, wanted
 from bci_lfads_gui.window import Window
 
+log = logging.getLogger(__name__)
+
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+_AUTOGROUP = Path("/proc/self/autogroup")
+_NICE = 10
 
 
 def show_window(
@@ -66,6 +71,7 @@ def show_window(
             "there is no screen: neither DISPLAY nor WAYLAND_DISPLAY is set; for a picture set "
             "QT_QPA_PLATFORM=offscreen"
         )
+    give_way()
     factor = wanted(scale, int(match[2]) if screenshot and size else None)
     apply(factor)
     app = QApplication.instance() or QApplication(sys.argv[:1])
@@ -101,6 +107,28 @@ def show_window(
     if failed:
         raise BciLfadsError(failed[0])
     return code
+
+
+def give_way() -> bool:
+    """Let other sessions' processes come first, if this one has a session of its own.
+
+    Linux shares a processor out among sessions before it looks at processes (`sched(7)`, "The
+    autogroup feature"): a window that draws all the time then holds up a loop that is seldom awake.
+    A terminal's session is left alone, for the window shares it with others.
+
+    Returns
+    -------
+    bool
+        Whether it does from now on.
+    """
+    if not _AUTOGROUP.exists() or os.getsid(0) != os.getpid():
+        return False
+    try:
+        _AUTOGROUP.write_text(str(_NICE))
+    except OSError as error:
+        log.warning("the window could not be made to give way: %s", error)
+        return False
+    return True
 
 
 def prepare_plots() -> None:

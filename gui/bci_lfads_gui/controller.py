@@ -91,7 +91,11 @@ class Player(Process):
         self._listener.start()
 
     def _start(self, arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-        return start(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        # A session of its own, for the window's may have to give way.
+        return start(
+            *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
 
     def order(self, line: str) -> None:
         """Give an order; one that has ended hears nothing."""
