@@ -89,6 +89,24 @@ def test_a_kernel_that_hangs_falls_back_to_the_same_numbers(emulation):
 # What can go wrong before the first window
 
 
+@pytest.mark.parametrize(
+    ("launch", "run", "kind", "says"),
+    [
+        ("per-trial", 0, "CardTimeoutError", "did not end within 1 s"),
+        ("per-trial", 1, "CardTimeoutError", "did not end within 1 s"),
+        ("persistent", 2, "CardLostError", "did not begin to serve within 1 s"),
+    ],
+    ids=["asked what it is", "loading", "started once"],
+)
+def test_a_kernel_that_hangs_at_once(emulation, launch, run, kind, says):
+    found, words = emulation.run(
+        "open_fails", xclbin=emulation.xclbin(), launch=launch, fault=f"hang:{run}"
+    )
+    assert found == kind, words
+    assert says in words
+    assert "fallback = 'native'" in words
+
+
 @pytest.mark.parametrize("mode", ["noop", "sw_emu", None])
 def test_a_card_that_is_not_there(emulation, mode):
     bdf = "0000:c1:00.1"
