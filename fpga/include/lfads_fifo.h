@@ -25,9 +25,9 @@ template <typename T, int CAPACITY> class Fifo {
     }
 
   private:
-    T data_[CAPACITY];
-    int begin_ = 0;
+    int begin_ = 0; // in front of the ring: docs/fpga.md, on another HLS tool
     int end_ = 0;
+    T data_[CAPACITY];
 };
 } // namespace lfads
 #endif

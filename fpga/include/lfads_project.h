@@ -30,18 +30,20 @@ constexpr int PORT_UNITS = BLOCK_BYTES / SPIKES;
 // Those of one port that fired, a bit each.
 LFADS_INLINE uint64_t fired(const Block& block, int port) {
     uint64_t mask = 0;
-    for (int k = 0; k < PORT_UNITS; ++k) {
+    for (int k = PORT_UNITS - 1; k >= 0; --k) {
 #pragma HLS unroll
-        mask |= static_cast<uint64_t>(count_of(block, k * SPIKES + port) != 0) << k;
+        mask = mask << 1 | static_cast<uint64_t>(count_of(block, k * SPIKES + port) != 0);
     }
     return mask;
 }
 
 LFADS_INLINE int lowest(uint64_t mask) {
     int first = 0;
+    uint64_t bit = uint64_t{1} << (PORT_UNITS - 1);
     for (int k = PORT_UNITS - 1; k >= 0; --k) {
 #pragma HLS unroll
-        first = ((mask >> k) & 1u) != 0 ? k : first;
+        first = (mask & bit) != 0 ? k : first;
+        bit >>= 1;
     }
     return first;
 }
