@@ -17,7 +17,8 @@ BANKS = 2
 """Of weights: the model in use, and the one that is loaded."""
 _SLOTS = (3, 2)
 UNIT_LUTS = 2720
-"""Of all that a unit of a cell has beside its products: Yosys 0.23 of fpga/witness/unit.sv."""
+"""Of all that a unit of a cell has beside its products: Yosys 0.23 of fpga/witness/unit.sv, LUTs of
+three inputs and more (smaller ones share one with others)."""
 _ACCUMULATOR = 48
 _BRAM_WIDTH, _BRAM_DEPTH = 72, 512
 _URAM_DEPTH = 4096
