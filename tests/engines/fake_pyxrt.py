@@ -149,6 +149,7 @@ def fake_pyxrt(faults=None, features=0, protocol=2, memory="HBM[0]", serve=None,
 
     class Device:
         def __init__(self, which):
+            module.opened = which
             fault("device")
 
         def load_xclbin(self, container):

@@ -97,6 +97,16 @@ def test_a_card_that_cannot_be_had(model, xclbin, pyxrt, call, error, kind, fall
         assert engine.infer_batch(counts).factors.shape[0] == len(counts)
 
 
+@pytest.mark.parametrize(
+    ("device", "opened"), [(2, 2), ("3", 3), ("0000:c1:00.1", "0000:c1:00.1"), ("C1:00.1",) * 2]
+)
+def test_a_card_is_opened_by_index_or_bdf(model, xclbin, pyxrt, device, opened):
+    """The emulation of XRT 2.13 knows indices alone."""
+    pyxrt()
+    with FpgaEngine(model, xclbin=xclbin, device=device):
+        assert sys.modules["pyxrt"].opened == opened
+
+
 @pytest.mark.fault("card-fails")
 @pytest.mark.parametrize(
     ("call", "what", "kind"),
