@@ -4,6 +4,7 @@
 #define LFADS_PROJECT_H
 
 #include "lfads_align.h"
+#include "lfads_cell.h"
 #include "lfads_fifo.h"
 
 namespace lfads {
