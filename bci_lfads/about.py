@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -128,7 +129,16 @@ def read_about(header: Header) -> About:
             None if rates is None else tuple(float(rate) for rate in rates),
             int(content["pid"]),
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, ValidationError, RecursionError) as error:
         raise StreamError(
             f"stream '{header.name}' describes its run in words of another version: {error}"
         ) from error
+
+
+def read_message(text: str) -> dict[str, Any] | None:
+    """Return a message on Status; None where it is none, whoever sent it."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None

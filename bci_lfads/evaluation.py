@@ -147,7 +147,7 @@ def held_out_units(
     if text is not None:
         try:
             labels = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             labels = []
         asked = {str(label) for label in labels} if isinstance(labels, list) else set()
         found = tuple(u for u in recording.unit_labels if u in asked)

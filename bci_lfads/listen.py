@@ -6,6 +6,7 @@ It shares nothing with the loop but the network, and so measures what a decoder 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,9 +19,11 @@ import pylsl
 from numpy.typing import NDArray
 from pylsl.util import LostError, TimeoutError  # noqa: A004 - pylsl's own name
 
+from bci_lfads.about import read_message
 from bci_lfads.errors import StreamError
 from bci_lfads.streams.connection import predicate
 
+log = logging.getLogger(__name__)
 LATENCY_COLUMNS = ("last_spike", "window_closed", "submitted", "done", "pushed")
 
 
@@ -220,8 +223,11 @@ def listen(
             latencies.extend(values)
             latency_stamps.extend(at)
             for (text,) in status.pull_chunk(timeout=0.0)[0]:
-                messages.append(json.loads(text))
-            over = stamp is None and bool(messages) and messages[-1]["state"] == "stopped"
+                if (message := read_message(text)) is None:
+                    log.warning("what is no message on Status is left out: %.40r", text)
+                else:
+                    messages.append(message)
+            over = stamp is None and bool(messages) and messages[-1].get("state") == "stopped"
     finally:
         for inlet in (factors, latency, status):
             inlet.close_stream()

@@ -43,7 +43,10 @@ def read_toml(path: Path, what: str, error: type[BciLfadsError]) -> dict[str, An
         content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as missing:
         raise error(f"no {what} file at {path}; give the path of a .toml file") from missing
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as unreadable:
+    # Of tables within tables within tables, TOML's reader ends in a recursion.
+    except (
+        OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError,
+    ) as unreadable:  # fmt: skip
         raise error(f"{path} is not readable as TOML: {unreadable}") from unreadable
     return content
 

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 import pytest
 from models.float_models import random_float_model
 
-from bci_lfads.about import RATES, about, read_about
+from bci_lfads.about import RATES, about, read_about, read_message
 from bci_lfads.errors import RigError, StreamError
 from bci_lfads.headers import parse_header
 from bci_lfads.rig import parse_rig, with_engine
@@ -54,7 +54,16 @@ def test_training_rates_that_are_none_are_left_out(rates):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "3", "no JSON", json.dumps({"rig": {"name": 3}, "unit_rates": None})]
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "[" * 9999,
+        "3",
+        "no JSON",
+        json.dumps({"rig": {"name": 3}, "unit_rates": None}),
+    ],
 )
 def test_other_versions_are_told(text):
     with pytest.raises(StreamError, match="version"):
@@ -65,3 +74,9 @@ def test_another_engine():
     assert with_engine(rig(), "torch").engine == "torch"
     with pytest.raises(RigError, match="there are native, torch and fpga"):
         with_engine(rig(), "abacus")
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", "[" * 9999])
+def test_what_is_no_message_on_status_is_none(text):
+    assert read_message('{"state": "running"}') == {"state": "running"}
+    assert read_message(text) is None

@@ -70,6 +70,7 @@ def test_an_absolute_model_path_stays(write, tmp_path):
         (('[input.spikes]\nname = "Spikes"', "[input.spikes]"), "at least one of name, type"),
         (('[input.markers]\nname = "Markers"\n', ""), r"needs \[input.markers\]"),
         (('name = "R"', 'name = "R'), "not readable as TOML"),
+        (('name = "R"', 'name = "R"\nx = ' + "{x = " * 600), "not readable as TOML: maximum rec"),
         (('name = "R"', 'name = "R"\nengine = "gpu"'), "engine: .*'native'.*'gpu'"),
     ],
 )

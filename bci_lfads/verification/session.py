@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from bci_lfads.about import About, read_about
+from bci_lfads.about import About, read_about, read_message
 from bci_lfads.errors import RecordingError, StreamError
 from bci_lfads.headers import Header, parse_header
 from bci_lfads.recordings.xdf import load_streams
@@ -77,7 +76,7 @@ class RecordedRun:
     @property
     def stopped(self) -> bool:
         """Whether the run ended in good order, and that was recorded."""
-        said = bool(self.status) and self.status[-1]["state"] == "stopped"
+        said = bool(self.status) and self.status[-1].get("state") == "stopped"
         return said and not self.cut_off
 
 
@@ -136,9 +135,16 @@ def _run(path: Path, status: RawStream, streams: list[RawStream], cut_off: bool)
         journal,
         all_of("DecodedBehaviour"),
         all_of("Triggers"),
-        tuple(json.loads(row[0]) for row in status.values),
+        tuple(_message(path, row[0]) for row in status.values),
         cut_off,
     )
+
+
+def _message(path: Path, text: str) -> dict[str, Any]:
+    message = read_message(text)
+    if message is None:
+        raise RecordingError(f"{path} holds what is no message on Status: {text[:40]!r}")
+    return message
 
 
 def _word(stream: RawStream) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pylsl
 from numpy.typing import NDArray
 
+from bci_lfads.about import read_message
 from bci_lfads.errors import StreamError
 from bci_lfads.recordings.recording import BinnedCounts, Recording
 from bci_lfads.recordings.replay.control import ReplayControl
@@ -55,9 +55,8 @@ class StatusFollower:
     def __call__(self) -> float | None:
         """Return the stamp up to which the rig has closed bins, as of its newest message."""
         messages, _ = self._inlet.pull_chunk(0.0)
-        if messages:
-            status: dict[str, Any] = json.loads(messages[-1][0])
-            self._watermark = status.get("watermark")
+        if messages and (message := read_message(messages[-1][0])):
+            self._watermark = message.get("watermark")
         return self._watermark
 
 
