@@ -73,8 +73,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.getoption("--fuzz-minutes") is None:
         return
     for report in terminalreporter.getreports("passed"):
-        if cases := dict(report.user_properties).get("cases"):
-            terminalreporter.write_line(f"{cases:>9} cases: {report.nodeid}")
+        found = dict(report.user_properties)
+        if "cases" in found:
+            terminalreporter.write_line(
+                f"{found['cases']:>9} cases, {found['ended']} of which ended the process that read "
+                f"them: {report.nodeid}"
+            )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bci_lfads.apart import read_apart
 from bci_lfads.errors import ModelError
-from bci_lfads.models.keras_import import import_keras
+from bci_lfads.models.keras_import import convert
 from bci_lfads.models.lfads_torch_import import import_lfads_torch
 from bci_lfads.models.model import Model
 
@@ -26,6 +27,8 @@ def import_model(
     poisson: bool = False,
 ) -> Model:
     """Return the model in a file of another program.
+
+    A Keras file is read in a process of its own (`bci_lfads.apart`).
 
     Parameters
     ----------
@@ -58,7 +61,9 @@ def import_model(
     if session is not None or poisson:
         raise ModelError(f"{path} is no checkpoint of lfads-torch, which alone has sessions")
     if start.startswith(_HDF5):
-        return import_keras(path, bin_width=bin_width, unit_labels=unit_labels)
+        return read_apart(
+            convert, path, Model.load, ModelError, bin_width=bin_width, unit_labels=unit_labels
+        )
     raise ModelError(f"{path} is {_kind(start)}; supported: {SUPPORTED}")
 
 

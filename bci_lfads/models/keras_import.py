@@ -69,7 +69,9 @@ def import_keras(
     bin_width: float | None = None,
     unit_labels: tuple[str, ...] | None = None,
 ) -> Model:
-    """Return the model in a Keras HDF5 file.
+    """Return the model in a Keras HDF5 file, read in this process, which a damaged one may hang.
+
+    `import_model` has another process read it.
 
     Parameters
     ----------
@@ -113,6 +115,17 @@ def import_keras(
             "those after their quantiser",
         },
     )
+
+
+def convert(path: Path, out: Path, **options: Any) -> None:
+    """Write the model in a Keras HDF5 file as a file of this package's own.
+
+    Raises
+    ------
+    ModelError
+        As of `import_keras`, whose options are taken.
+    """
+    import_keras(path, **options).save(out)
 
 
 def _layers(path: Path, file: h5py.File) -> dict[str, dict[str, Any]]:

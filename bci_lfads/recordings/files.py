@@ -8,7 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bci_lfads.apart import read_apart
 from bci_lfads.errors import RecordingError
+from bci_lfads.recordings.layout import to_items
+from bci_lfads.recordings.npz import read_npz
 from bci_lfads.recordings.recording import Recording
 
 ACCEPTED = (
@@ -20,6 +25,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 def read(path: str | Path, **options: Any) -> Recording:
     """Read a recording; the file's content decides on the format, not its name.
+
+    HDF5 files, NWB among them, are read in a process of their own (`bci_lfads.apart`).
 
     Parameters
     ----------
@@ -36,6 +43,26 @@ def read(path: str | Path, **options: Any) -> Recording:
         its format's.
     """
     path = Path(path)
+    if _head(path).startswith(_HDF5):
+        return read_apart(convert, path, read_npz, RecordingError, **options)
+    return read_here(path, **options)
+
+
+def convert(path: Path, out: Path, **options: Any) -> None:
+    """Read a recording in this process and write it as npz.
+
+    Raises
+    ------
+    RecordingError
+        As of `read_here`.
+    """
+    items = to_items(read_here(path, **options))
+    with out.open("wb") as file:  # an open file, so that NumPy adds no suffix
+        np.savez(file, **items)  # type: ignore[arg-type]
+
+
+def read_here(path: Path, **options: Any) -> Recording:
+    """Read a recording in this process, which a damaged HDF5 file may hang or end; see `read`."""
     reader = _reader(path)
     accepted = [p for p in inspect.signature(reader).parameters if p != "path"]
     unknown = sorted(set(options) - set(accepted))
@@ -80,20 +107,22 @@ def write(recording: Recording, path: str | Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _reader(path: Path) -> Callable[..., Recording]:
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(520)
+            return file.read(520)
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _reader(path: Path) -> Callable[..., Recording]:
+    head = _head(path)
     # Readers are imported on demand: most need a library that the rest of the package does not.
     if head.startswith(b"XDF:"):
         from bci_lfads.recordings.xdf import read_xdf
 
         return read_xdf
     if head.startswith(b"PK\x03\x04"):
-        from bci_lfads.recordings.npz import read_npz
-
         return read_npz
     if head.startswith(_HDF5):
         return _hdf5_reader(path)

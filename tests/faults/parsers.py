@@ -18,8 +18,10 @@ from bci_lfads.decoding.file import Decoder
 from bci_lfads.errors import BciLfadsError
 from bci_lfads.headers import parse_header
 from bci_lfads.models.importers import import_model
+from bci_lfads.models.keras_import import import_keras
 from bci_lfads.models.model import Model
 from bci_lfads.recordings import Recording, SpikeEvents, read, write
+from bci_lfads.recordings.files import read_here
 from bci_lfads.recordings.recording import Markers
 from bci_lfads.rig import load_rig
 from bci_lfads.streams.decoders import DecoderCounters, make_decoder
@@ -177,6 +179,8 @@ class Parser(NamedTuple):
     """What it may raise."""
     n_cases: int = 300
     """In the short form; fewer where they take long."""
+    apart: bool = False
+    """Whether the package has a process of its own read such a file, which may hang or end."""
 
 
 PARSERS: dict[str, Parser] = {
@@ -184,14 +188,14 @@ PARSERS: dict[str, Parser] = {
     "decoder file": Parser(
         lambda _: (ROOT / "replay_data/closed_loop_decoder.safetensors").read_bytes(), Decoder.load
     ),
-    "Keras file": Parser(of_keras, import_model, n_cases=100),
+    "Keras file": Parser(of_keras, import_keras, n_cases=100, apart=True),
     "lfads-torch checkpoint": Parser(of_lfads_torch, import_model, n_cases=100),
     "rig file": Parser(lambda _: RIG, load_rig),
     "rules of triggers": Parser(lambda _: RULES, load_rules),
     "XDF": Parser(of_xdf, read),
     "npz": Parser(of_recording(".npz"), read),
-    "HDF5": Parser(of_recording(".h5"), read),
-    "NWB": Parser(of_nwb, read, n_cases=40),
+    "HDF5": Parser(of_recording(".h5"), read_here, apart=True),
+    "NWB": Parser(of_nwb, read_here, n_cases=40, apart=True),
     "MAT": Parser(of_mat, read),
     "stream header": Parser(of_header, read_header, (BciLfadsError, ValueError)),
     "Status": Parser(lambda _: json.dumps(STATUS).encode(), read_message, (ValueError,)),

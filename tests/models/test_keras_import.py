@@ -11,6 +11,7 @@ from bci_lfads.engines.torch_engine import TorchEngine
 from bci_lfads.errors import ModelError
 from bci_lfads.models.importers import import_model
 from bci_lfads.models.integer import infer_integer, to_float
+from bci_lfads.models.keras_import import import_keras  # quicker than a process for each
 from bci_lfads.models.reference import infer_float
 
 torch = pytest.importorskip("torch")
@@ -86,7 +87,7 @@ def published(shared_data):
 
 
 def assert_same_numbers(path, counts):
-    model = import_model(path)
+    model = import_keras(path)
     factors, log_rates = keras_output(path, counts)
     exact = infer_float(model.spec, model.weights, counts)
     np.testing.assert_allclose(exact.factors, factors, rtol=0, atol=1e-6)
@@ -128,14 +129,14 @@ def test_small_file(tmp_path):
 
 def test_options(tmp_path):
     path = keras_files.write(tmp_path / "k.h5", *keras_files.small())
-    model = import_model(path, 0.02, unit_labels=tuple("abcdefg"))
+    model = import_keras(path, bin_width=0.02, unit_labels=tuple("abcdefg"))
     assert (model.bin_width, model.unit_labels) == (0.02, tuple("abcdefg"))
     assert model.provenance["file"] == "k.h5"
     assert str(tmp_path) not in str(model.provenance)
     with pytest.raises(ModelError, match="2 unit labels for 7"):
-        import_model(path, unit_labels=("a", "b"))
+        import_keras(path, unit_labels=("a", "b"))
     with pytest.raises(ModelError, match=r"bin width is 0\.0"):
-        import_model(path, 0.0)
+        import_keras(path, bin_width=0.0)
 
 
 def edit(layer, *keys, value):
@@ -218,7 +219,7 @@ def test_other_models_are_refused(tmp_path, change, message):
     change(layers, data)
     path = keras_files.write(tmp_path / "k.h5", layers, data)
     with pytest.raises(ModelError, match=message):
-        import_model(path)
+        import_keras(path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"config": {"layers": [3]}}', "[" * 9999])
@@ -227,7 +228,7 @@ def test_junk_description(tmp_path, text):
     with h5py.File(path, "w") as file:
         file.attrs["model_config"] = text
     with pytest.raises(ModelError, match="no Keras model description"):
-        import_model(path)
+        import_keras(path)
 
 
 def test_weights_alone(tmp_path):
@@ -235,19 +236,19 @@ def test_weights_alone(tmp_path):
     with h5py.File(path, "w") as file:
         file["x"] = np.zeros(3)
     with pytest.raises(ModelError, match=r"no model_config.*\['x'\]"):
-        import_model(path)
+        import_keras(path)
 
 
 def test_no_weights(tmp_path):
     layers, _ = keras_files.small()
     path = keras_files.write(tmp_path / "k.h5", layers, {})
     with pytest.raises(ModelError, match="found none"):
-        import_model(path)
+        import_keras(path)
     with h5py.File(path, "r+") as file:
         del file["model_weights"]
         file["model_weights"] = 3
     with pytest.raises(ModelError, match="no group model_weights"):
-        import_model(path)
+        import_keras(path)
 
 
 def test_links_are_not_followed(tmp_path):
@@ -263,7 +264,7 @@ def test_links_are_not_followed(tmp_path):
         del file["model_weights"]
         file.move("inner", "model_weights")
     with pytest.raises(ModelError, match="found none"):
-        import_model(path)
+        import_keras(path)
 
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.99])
@@ -272,7 +273,7 @@ def test_truncated(tmp_path, part):
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
     with pytest.raises(ModelError, match="cannot be read as a Keras HDF5 file"):
-        import_model(path)
+        import_keras(path)
 
 
 @pytest.mark.parametrize(
@@ -302,11 +303,11 @@ def test_description_of_the_wrong_sort_of_text(tmp_path):
     with h5py.File(path, "w") as file:
         file.attrs["model_config"] = np.void(b"\xff\xfe")
     with pytest.raises(ModelError):
-        import_model(path)
+        import_keras(path)
     with h5py.File(path, "w") as file:
         file.attrs["model_config"] = json.dumps({}).encode()
     with pytest.raises(ModelError, match="no Keras model description"):
-        import_model(path)
+        import_keras(path)
 
 
 def test_a_text_whose_type_is_damaged_is_refused_before_it_ends_the_process(tmp_path):
@@ -314,4 +315,4 @@ def test_a_text_whose_type_is_damaged_is_refused_before_it_ends_the_process(tmp_
     with h5py.File(path, "r+") as file:
         file.attrs["model_config"] = np.zeros(1, [("a", np.int32)])
     with pytest.raises(ModelError, match="neither text nor a number"):
-        import_model(path)
+        import_keras(path)

@@ -24,6 +24,7 @@ from bci_lfads.recordings import (
     to_events,
     write,
 )
+from bci_lfads.recordings.files import read_here  # quicker than in a process for each
 
 LABELS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 TIMES = st.lists(st.floats(-1e9, 1e9), max_size=20).map(sorted).map(np.array)
@@ -86,7 +87,7 @@ def assert_same(found, expected):
 def test_what_is_written_is_read_back_to_the_bit(tmp_path, suffix, recording):
     path = tmp_path / f"made{suffix}"
     write(recording, path)
-    assert_same(read(path), recording)
+    assert_same(read_here(path), recording)
 
 
 def events(times=(0.0, 0.25, 0.5, 0.75), units=(0, 1, 0, 0), start=0.0, stop=1.0, n_units=2):
@@ -115,7 +116,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path):
     bad = Recording(events().spikes, ("a\0", "b"), 0.0, 1.0)
     with pytest.raises(RecordingError, match="no file can keep"):
         write(bad, path)
-    assert_same(read(path), events())
+    assert_same(read_here(path), events())
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(RecordingError, match="cannot be written"):
         write(events(), tmp_path / "missing/made.npz")
@@ -136,7 +137,7 @@ def test_a_file_cut_off_is_refused(tmp_path, suffix):
     for length in range(8, len(whole), 97):
         path.write_bytes(whole[:length])
         with pytest.raises(RecordingError, match=r"damaged|unknown format"):
-            read(path)
+            read_here(path)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
@@ -151,7 +152,7 @@ def test_an_altered_byte_is_refused_or_does_no_harm(tmp_path, suffix, where, mas
     content[int(where * len(content))] ^= mask
     path.write_bytes(content)
     with suppress(RecordingError):
-        assert_same(read(path), events())
+        assert_same(read_here(path), events())
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_hdf5_groups_where_arrays_should_be_are_refused(tmp_path):
         file.attrs["format"] = "bci-lfads recording"
         file.create_group("spike_times")
     with pytest.raises(RecordingError, match="is not an array"):
-        read(path)
+        read_here(path)
 
 
 class TestConvert:

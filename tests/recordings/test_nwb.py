@@ -10,6 +10,7 @@ import pytest
 
 from bci_lfads.errors import RecordingError
 from bci_lfads.recordings import read
+from bci_lfads.recordings.files import read_here  # quicker than in a process for each
 
 pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed (extra nwb)")
 TRAINS = {7: [0.5, 2.0, 9.0], 3: [], 12: [1.0, 2.5]}
@@ -48,7 +49,7 @@ def add_units(file, **columns):
 
 def test_spikes_of_all_units_in_order(file, save):
     add_units(file)
-    recording = read(save(file))
+    recording = read_here(save(file))
     assert recording.unit_labels == ("unit_7", "unit_3", "unit_12")
     assert recording.spikes.times.tolist() == [0.5, 1.0, 2.0, 2.5, 9.0]
     assert recording.spikes.units.tolist() == [0, 2, 0, 2, 0]
@@ -64,7 +65,7 @@ def test_spikes_of_all_units_in_order(file, save):
 )
 def test_labels_come_from_a_column_that_tells_units_apart(file, save, named, labels):
     add_units(file, unit_name=named)
-    assert read(save(file)).unit_labels == labels
+    assert read_here(save(file)).unit_labels == labels
 
 
 def test_trials_become_markers(file, save):
@@ -73,7 +74,7 @@ def test_trials_become_markers(file, save):
     file.add_trial_column("target", "a number that is no time")
     file.add_trial(start_time=1.0, stop_time=2.0, go_cue_time=1.5, target=4, tags=["left", "easy"])
     file.add_trial(start_time=3.0, stop_time=4.0, go_cue_time=np.nan, target=5, tags=["right"])
-    markers = read(save(file)).markers
+    markers = read_here(save(file)).markers
     assert list(zip(markers.times.tolist(), markers.labels, strict=True)) == [
         (1.0, "trials/start/left/easy"),
         (1.5, "trials/go_cue/left/easy"),
@@ -96,7 +97,7 @@ def test_series_of_text_and_of_codes_become_markers_and_others_series(file, save
     file.create_processing_module("behavior", "made").add(
         pynwb.TimeSeries(name="eye", data=[1, 2], unit="m", conversion=0.5, offset=1.0, rate=1.0)
     )
-    recording = read(save(file))
+    recording = read_here(save(file))
     assert recording.markers.labels == ("codes/11", "words/stop", "words/go", "codes/12")
     assert set(recording.series) == {"counter", "hand", "eye"}
     hand = recording.series["hand"]
@@ -117,7 +118,7 @@ def test_raw_voltages_are_left_out(file, save):
             name="raw", data=np.zeros((100, 1)), electrodes=region, rate=100.0
         )
     )
-    assert read(save(file)).series == {}
+    assert read_here(save(file)).series == {}
 
 
 def test_stamps_that_cannot_be_are_dropped_and_told(file, save, caplog):
@@ -136,7 +137,7 @@ def test_stamps_that_cannot_be_are_dropped_and_told(file, save, caplog):
 
 def test_events_without_units_are_read(file, save):
     file.add_epoch(start_time=0.0, stop_time=8.0, tags=["rest"])
-    recording = read(save(file))
+    recording = read_here(save(file))
     assert (recording.n_units, recording.markers.labels) == (
         0,
         ("epochs/start/rest", "epochs/stop/rest"),
@@ -146,7 +147,7 @@ def test_events_without_units_are_read(file, save):
 def test_neither_units_nor_events_is_refused(file, save):
     file.add_acquisition(series("hand", np.arange(3.0), rate=2.0))
     with pytest.raises(RecordingError, match=r"neither units nor events; it holds .*hand"):
-        read(save(file))
+        read_here(save(file))
 
 
 def test_a_damaged_file_is_refused(file, save):
@@ -155,7 +156,7 @@ def test_a_damaged_file_is_refused(file, save):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RecordingError, match="damaged HDF5"):
-        read(path)
+        read_here(path)
 
 
 def test_hdf5_that_only_says_it_is_nwb_is_refused(tmp_path):
@@ -164,12 +165,12 @@ def test_hdf5_that_only_says_it_is_nwb_is_refused(tmp_path):
         file.attrs["nwb_version"] = "2.0"
         file["units"] = np.zeros(3)
     with pytest.raises(RecordingError, match="cannot be read as NWB"):
-        read(path)
+        read_here(path)
 
 
 def test_real_units_are_those_in_the_file(shared_data):
     path = shared_data / "nwb-spikes/A8604-211122.nwb"
-    recording = read(path)
+    recording = read_here(path)
     with h5py.File(path) as file:
         times, ends = file["units/spike_times"][:], file["units/spike_times_index"][:]
     for unit, train in enumerate(np.split(times, ends[:-1])):
@@ -180,7 +181,7 @@ def test_real_units_are_those_in_the_file(shared_data):
 def test_real_events_but_for_the_outlier(shared_data, caplog):
     path = shared_data / "nwb-spikes/sub-4_ses-4_ecephys+image.nwb"
     with caplog.at_level(logging.WARNING):
-        recording = read(path)
+        recording = read_here(path)
     with h5py.File(path) as file:
         codes, times = file["acquisition/events/data"][:], file["acquisition/events/timestamps"][:]
     kept = [

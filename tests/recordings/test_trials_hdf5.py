@@ -6,6 +6,7 @@ import pytest
 
 from bci_lfads.errors import RecordingError
 from bci_lfads.recordings import BinnedCounts, read
+from bci_lfads.recordings.files import read_here  # quicker than in a process for each
 
 TRAIN = np.arange(24).reshape(2, 4, 3)
 VALID = 100 + np.arange(12).reshape(1, 4, 3)
@@ -28,7 +29,7 @@ def make(tmp_path):
 @pytest.mark.parametrize("name", ["data", "encod_data", "spikes"])
 @pytest.mark.parametrize("kind", ["int64", "uint8", "float32"])
 def test_trials_follow_each_other_train_first(make, name, kind):
-    recording = read(
+    recording = read_here(
         make(**{f"valid_{name}": VALID.astype(kind), f"train_{name}": TRAIN.astype(kind)}, **TIMES)
     )
     spikes = recording.spikes
@@ -44,7 +45,7 @@ def test_what_goes_with_the_trials_becomes_series(make):
     def of(n, offset):
         return offset + np.arange(4.0 * n * 2).reshape(n, 4, 2)
 
-    recording = read(
+    recording = read_here(
         make(
             train_data=TRAIN, valid_data=VALID, **TIMES,
             train_behaviours=of(2, 0), valid_behaviours=of(1, 50),
@@ -62,13 +63,13 @@ def test_what_goes_with_the_trials_becomes_series(make):
 
 @pytest.mark.parametrize("name", ["bin_width", "bin_size", "dt"])
 def test_the_bin_width_may_be_an_attribute(make, name):
-    assert read(make({name: 0.005}, train_data=TRAIN)).spikes.bin_width == 0.005
+    assert read_here(make({name: 0.005}, train_data=TRAIN)).spikes.bin_width == 0.005
 
 
 def test_the_bin_width_may_be_given(make):
     path = make(train_data=TRAIN)
     with pytest.raises(RecordingError, match="bin_width=SECONDS"):
-        read(path)
+        read_here(path)
     assert read(path, bin_width=0.02).spikes.bin_width == 0.02
 
 
@@ -88,7 +89,7 @@ def test_the_bin_width_may_be_given(make):
 )
 def test_what_is_wrong_is_named(make, content, options, says):
     with pytest.raises(RecordingError, match=says):
-        read(make(**content), **options)
+        read_here(make(**content), **options)
 
 
 def test_a_damaged_file_is_refused(make):
@@ -97,12 +98,12 @@ def test_a_damaged_file_is_refused(make):
     for length in (100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(RecordingError, match="damaged HDF5"):
-            read(path)
+            read_here(path)
 
 
 def test_a_real_set(shared_data):
     path = shared_data / "lorenz-tndm/lorenz.h5"
-    recording = read(path)
+    recording = read_here(path)
     counts = recording.spikes.counts.reshape(8, 100, 30)
     with h5py.File(path) as file:
         for split, trials in (("train", slice(5)), ("valid", slice(5, 6)), ("test", slice(6, 8))):
