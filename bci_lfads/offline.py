@@ -38,12 +38,12 @@ def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             if file.read(6) != b"\x93NUMPY":
                 raise RecordingError(f"{path} is no NumPy array; save one with numpy.save")
-            file.seek(0)
-            counts = np.load(file, allow_pickle=False)
+        # Mapped, since NumPy allocates what a header says before it looks for it in the file.
+        counts = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from error
     except (
-        EOFError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
+        EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError,
         tokenize.TokenError,
     ) as error:  # fmt: skip
         raise RecordingError(f"{path} is damaged or holds no plain array: {error}") from error
@@ -53,7 +53,7 @@ def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
             f"{path} holds {counts.dtype} of shape {counts.shape}; the model takes uint8 of shape "
             f"(n_trials, {expected[0]} bins, {expected[1]} units)"
         )
-    return np.ascontiguousarray(counts)
+    return np.array(counts, order="C")
 
 
 def cut(

@@ -95,10 +95,11 @@ HUGE = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999, 9, 7
         (b"PK\x03\x04 an npz under another name", "no NumPy array"),
         (HEADER + HUGE.ljust(117) + b"\n", "damaged"),
         (HEADER + HUGE[:60].ljust(117) + b"\n", "damaged"),
+        (HEADER + HUGE.replace(b", 9,", b", 9" + 20 * b"0" + b",").ljust(117) + b"\n", "damaged"),
         (HEADER + b"{'descr': " + 100 * b"(", "damaged"),
         (HEADER, "damaged"),
     ],
-    ids=["empty", "text", "zip", "huge", "open bracket", "brackets", "cut"],
+    ids=["empty", "text", "zip", "huge", "beyond numbers", "open bracket", "brackets", "cut"],
 )
 def test_a_file_that_is_no_array_is_refused(model, tmp_path, content, says):
     (tmp_path / "c.npy").write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,10 @@ def load_runs(path: Path) -> list[RecordedRun]:
     streams: list[RawStream] = []
     for number, (stamps, values) in load_streams(path, overview, synchronise=False).items():
         xml = ElementTree.tostring(overview.streams[number].info, "unicode")
-        header = parse_header(xml)
+        try:
+            header = parse_header(xml)
+        except ValueError as error:
+            raise RecordingError(f"{path}: stream {number} is damaged: {error}") from error
         streams.append(RawStream(header, _values(header, values), stamps))
     runs = [s for s in streams if s.header.source_id.startswith(_OUTPUT) and _word(s) == "Status"]
     if not runs:
@@ -152,7 +156,11 @@ def _word(stream: RawStream) -> str:
 
 
 def _made(stream: RawStream) -> float:
-    return float(stream.header.info.findtext("created_at") or "nan")
+    """Return when a stream was made, on the clock of its machine; NaN where it does not say."""
+    try:
+        return float(stream.header.info.findtext("created_at") or "nan")
+    except ValueError:
+        return math.nan
 
 
 def _fitting(streams: list[RawStream], asked: Mapping[str, str]) -> tuple[RawStream, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,19 +14,27 @@ from models import keras_files, lfads_torch_files
 from models.float_models import random_float_model
 from streams import stream_headers
 
+from bci_lfads.about import ELEMENT, about, read_about
 from bci_lfads.cli.orders import obey
 from bci_lfads.decoding.file import Decoder
 from bci_lfads.errors import BciLfadsError
 from bci_lfads.headers import parse_header
+from bci_lfads.journal import CHANNELS
+from bci_lfads.lsl_config import VARIABLE, config_of
 from bci_lfads.models.importers import import_model
 from bci_lfads.models.keras_import import import_keras
 from bci_lfads.models.model import Model
+from bci_lfads.offline import read_counts
 from bci_lfads.recordings import Recording, SpikeEvents, read, write
 from bci_lfads.recordings.files import read_here
 from bci_lfads.recordings.recording import Markers
-from bci_lfads.rig import load_rig
+from bci_lfads.recordings.xdf_writer import XdfWriter
+from bci_lfads.rig import LslSettings, load_rig, parse_rig
 from bci_lfads.streams.decoders import DecoderCounters, make_decoder
+from bci_lfads.streams.metadata import stream_info
+from bci_lfads.streams.outlets import LATENCY_CHANNELS
 from bci_lfads.triggers.rules import load_rules
+from bci_lfads.verification.session import load_runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,6 +131,56 @@ def read_orders(path: Path) -> None:
         obey(line, Control())
 
 
+MODEL = random_float_model()
+SLIDING = {
+    "name": "R", "model": "m.safetensors", "input": {"spikes": {"name": "R S"}},
+    "window": {"mode": "sliding"},
+}  # fmt: skip
+ABOUT = about(parse_rig(SLIDING, Path("rig.toml")), MODEL)
+
+
+def of_session(folder: Path) -> bytes:
+    """Return a session of a run, with a row or two in each of its streams."""
+    writer = XdfWriter(folder / "seed.xdf")
+    for word, labels, form, values in (
+        ("S", ("id",), "int32", np.array([[3], [1]])),
+        ("Status", ("status",), "string", [['{"state":"running"}'], ['{"state":"stopped"}']]),
+        ("Journal", CHANNELS, "double64", np.zeros((2, len(CHANNELS)))),
+        ("Latency", LATENCY_CHANNELS, "double64", np.zeros((2, len(LATENCY_CHANNELS)))),
+        ("Factors", ("factor_0", "factor_1"), "float32", np.zeros((2, 2))),
+    ):
+        info = stream_info(
+            f"R {word}", "T", source_id=f"bci-lfads:R:{word}", labels=labels, form=form,
+            desc={ELEMENT: ABOUT.to_text()} if word == "Status" else None,
+        )  # fmt: skip
+        number = writer.stream(info.as_xml(), form)
+        writer.samples(number, values, np.array([1.0, 2.0]))
+        writer.footer(number)
+    writer.close()
+    return (folder / "seed.xdf").read_bytes()
+
+
+def read_description(path: Path) -> None:
+    """Read what a run says of itself, as its Status stream has it."""
+    text = path.read_bytes().decode("utf-8", "replace")
+    info = stream_info("R Status", "Markers", source_id="s", labels=("status",), form="string")
+    header = parse_header(info.as_xml())
+    assert header.info.find("desc") is not None
+    ElementTree.SubElement(header.info.find("desc"), ELEMENT).text = text
+    read_about(header)
+
+
+def read_lsl_settings(path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(path))
+        config_of(LslSettings(session_id="x", known_peers=("a",)))
+
+
+def of_counts(folder: Path) -> bytes:
+    np.save(folder / "seed.npy", np.zeros((3, 9, 7), np.uint8))
+    return (folder / "seed.npy").read_bytes()
+
+
 def of_header(folder: Path) -> bytes:
     import pylsl
 
@@ -193,6 +252,10 @@ PARSERS: dict[str, Parser] = {
     "rig file": Parser(lambda _: RIG, load_rig),
     "rules of triggers": Parser(lambda _: RULES, load_rules),
     "XDF": Parser(of_xdf, read),
+    "session": Parser(of_session, load_runs),
+    "description of a run": Parser(lambda _: ABOUT.to_text().encode(), read_description),
+    "LSL's settings": Parser(lambda _: (ROOT / "lsl_api.cfg").read_bytes(), read_lsl_settings),
+    "counts": Parser(of_counts, lambda path: read_counts(path, MODEL)),
     "npz": Parser(of_recording(".npz"), read),
     "HDF5": Parser(of_recording(".h5"), read_here, apart=True),
     "NWB": Parser(of_nwb, read_here, n_cases=40, apart=True),
