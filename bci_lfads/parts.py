@@ -19,8 +19,13 @@ log = logging.getLogger(__name__)
 _MARKER_DELAY = 5.0
 """Seconds after a window's end within which its marker may still come."""
 
+_HORIZON = 2.0
+"""Seconds ahead of now for which a sliding window has bins."""
 
-def make_windows(window: TrialSettings | SlidingSettings, model: Model, capacity: int) -> Windows:
+
+def make_windows(
+    window: TrialSettings | SlidingSettings, model: Model, capacity: int, hold_off: float
+) -> Windows:
     """Return the windows that a rig file asks for, the same online and offline.
 
     Parameters
@@ -31,9 +36,11 @@ def make_windows(window: TrialSettings | SlidingSettings, model: Model, capacity
         Its units, bins and bin width.
     capacity
         Spikes that the history of trials holds.
+    hold_off
+        Seconds by which spikes are ahead of the bins that are closed, always.
     """
     spec = model.spec
-    return windows_for(window, spec.n_units, spec.n_bins, model.bin_width, capacity)
+    return windows_for(window, spec.n_units, spec.n_bins, model.bin_width, capacity, hold_off)
 
 
 def windows_for(
@@ -42,10 +49,13 @@ def windows_for(
     n_bins: int,
     bin_width: float,
     capacity: int,
+    hold_off: float = 0.0,
 ) -> Windows:
     """Return what `make_windows` does, before there is a model: to train one."""
     if isinstance(window, SlidingSettings):
-        return SlidingWindows(n_units, n_bins, bin_width, hop=window.hop)
+        return SlidingWindows(
+            n_units, n_bins, bin_width, hop=window.hop, horizon=_HORIZON + hold_off
+        )
     return TrialWindows(
         n_units, n_bins, bin_width,
         start=window.start, align=window.align, offset=window.offset, abort=window.abort,

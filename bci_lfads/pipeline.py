@@ -105,7 +105,7 @@ class Pipeline:
         self._acquisition = Acquisition(
             spikes,
             markers,
-            lambda: make_windows(rig.window, model, capacity),
+            lambda: make_windows(rig.window, model, capacity, rig.binning.hold_off),
             self._slots,
             stream_clock=self._stream_clock,
             hold_off=rig.binning.hold_off,

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bci_lfads.errors import RecordingError
+from bci_lfads.parts import windows_for
 from bci_lfads.recordings.recording import BinnedCounts, Markers, Recording, SpikeEvents
+from bci_lfads.rig import BinningSettings, SlidingSettings
 from bci_lfads.windows import SlidingWindows, TrialWindows, Window, stack, windows_of
 
 N_UNITS = 3
@@ -429,6 +432,18 @@ def test_spikes_too_far_ahead_wait_in_bounded_memory():
     assert list(sliding.flush()) == []
     assert sliding.tally.ahead == 70_000
     check_law(sliding)
+
+
+def test_spikes_of_the_longest_hold_off_are_not_too_far_ahead():
+    """They come so far ahead of the bins that are closed, and many would not find room to wait."""
+    longest = 10.0
+    with pytest.raises(ValidationError):
+        BinningSettings(hold_off=longest + 0.1)
+    windows = windows_for(SlidingSettings(mode="sliding"), 3, 4, 0.01, 1, hold_off=longest)
+    windows.begin(0.0)
+    times = np.linspace(0.0, longest + 1.0, 100_000)
+    windows.push_spikes(times, np.zeros(len(times), np.int32))
+    assert (windows.tally.ahead, windows.waiting) == (0, 0)
 
 
 def test_windows_not_taken_from_the_iterator_come_with_the_next_call():

@@ -110,7 +110,7 @@ class Rerun:
         if isinstance(window, TrialSettings):
             most = self._rig.input.spikes.max_rate
             capacity = math.ceil(most * lookback(window, self._model))
-        return make_windows(window, self._model, capacity)
+        return make_windows(window, self._model, capacity, self._rig.binning.hold_off)
 
 
 def _of_all(
