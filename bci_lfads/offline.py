@@ -36,8 +36,12 @@ def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
     """
     try:
         with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":
-                raise RecordingError(f"{path} is no NumPy array; save one with numpy.save")
+            head = file.read(8)
+        if not head.startswith(b"\x93NUMPY"):
+            raise RecordingError(f"{path} is no NumPy array; save one with numpy.save")
+        # Later ones may have headers of gigabytes, and no need for them here.
+        if len(head) == 8 and head[6:] != b"\x01\x00":
+            raise ValueError(f"version {head[6]}.{head[7]} of the format, where 1.0 would do")
         # Mapped, since NumPy allocates what a header says before it looks for it in the file.
         counts = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:

@@ -98,8 +98,19 @@ HUGE = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999, 9, 7
         (HEADER + HUGE.replace(b", 9,", b", 9" + 20 * b"0" + b",").ljust(117) + b"\n", "damaged"),
         (HEADER + b"{'descr': " + 100 * b"(", "damaged"),
         (HEADER, "damaged"),
+        (HEADER.replace(b"\x01\x00", b"\x03\x00") + HUGE.ljust(117) + b"\n", r"version 3\.0"),
     ],
-    ids=["empty", "text", "zip", "huge", "beyond numbers", "open bracket", "brackets", "cut"],
+    ids=[
+        "empty",
+        "text",
+        "zip",
+        "huge",
+        "beyond numbers",
+        "open bracket",
+        "brackets",
+        "cut",
+        "later",
+    ],
 )
 def test_a_file_that_is_no_array_is_refused(model, tmp_path, content, says):
     (tmp_path / "c.npy").write_bytes(content)
