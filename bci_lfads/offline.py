@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +37,12 @@ def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(8)
-        if not head.startswith(b"\x93NUMPY"):
-            raise RecordingError(f"{path} is no NumPy array; save one with numpy.save")
-        # Later ones may have headers of gigabytes, and no need for them here.
-        if len(head) == 8 and head[6:] != b"\x01\x00":
-            raise ValueError(f"version {head[6]}.{head[7]} of the format, where 1.0 would do")
-        # Mapped, since NumPy allocates what a header says before it looks for it in the file.
-        counts = np.load(path, mmap_mode="r", allow_pickle=False)
+            if file.read(6) != b"\x93NUMPY":
+                raise RecordingError(f"{path} is no NumPy array; save one with numpy.save")
+            file.seek(0)
+            _check_npy(file, path.stat().st_size)
+            file.seek(0)
+            counts = np.load(file, allow_pickle=False)
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from error
     except (
@@ -57,7 +56,17 @@ def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
             f"{path} holds {counts.dtype} of shape {counts.shape}; the model takes uint8 of shape "
             f"(n_trials, {expected[0]} bins, {expected[1]} units)"
         )
-    return np.array(counts, order="C")
+    return np.ascontiguousarray(counts)
+
+
+def _check_npy(file: BinaryIO, size: int) -> None:
+    """Refuse a file that says more of itself than it is; NumPy takes memory by what it says."""
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):  # later ones may have headers of gigabytes
+        raise ValueError(f"version {version[0]}.{version[1]} of the format, where 1.0 would do")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > size - file.tell():
+        raise ValueError(f"it says that it holds {dtype} of shape {shape} and is {size} bytes")
 
 
 def cut(
