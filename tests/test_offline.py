@@ -101,7 +101,18 @@ HUGE = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999, 9, 7
         (HEADER, "damaged"),
         (HEADER.replace(b"\x01\x00", b"\x03\x00") + HUGE.ljust(117) + b"\n", r"version 3\.0"),
     ],
-    ids="empty text zip huge product open-bracket dimension brackets cut later".split(),
+    ids=[
+        "empty",
+        "text",
+        "zip",
+        "huge",
+        "product",
+        "open-bracket",
+        "dimension",
+        "brackets",
+        "cut",
+        "later",
+    ],
 )
 def test_a_file_that_is_no_array_is_refused(model, tmp_path, content, says):
     (tmp_path / "c.npy").write_bytes(content)
