@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import tokenize
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -39,10 +40,12 @@ def read_counts(path: Path, model: Model) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             if file.read(6) != b"\x93NUMPY":
                 raise RecordingError(f"{path} is no NumPy array; save one with numpy.save")
-            file.seek(0)
-            _check_npy(file, path.stat().st_size)
-            file.seek(0)
-            counts = np.load(file, allow_pickle=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on the style of the header, not what it says
+                file.seek(0)
+                _check_npy(file, path.stat().st_size)
+                file.seek(0)
+                counts = np.load(file, allow_pickle=False)
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from error
     except (

@@ -61,6 +61,13 @@ def test_an_array_in_fortran_order_comes_contiguous(model, tmp_path):
     np.testing.assert_array_equal(found, counts)
 
 
+def test_a_header_in_the_style_of_python_2_is_read_without_a_word(model, tmp_path):
+    path = tmp_path / "c.npy"
+    np.save(path, np.ones((2, model.spec.n_bins, model.spec.n_units), np.uint8))
+    path.write_bytes(path.read_bytes().replace(b"  \n", b"\n  ", 1))
+    assert read_counts(path, model).sum() == 2 * model.spec.n_bins * model.spec.n_units
+
+
 def test_an_array_without_trials_is_one(model, tmp_path):
     np.save(tmp_path / "c.npy", poisson(SPEC, 0))
     assert read_counts(tmp_path / "c.npy", model).shape == (0, N_BINS, N_UNITS)
