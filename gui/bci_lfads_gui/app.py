@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 _AUTOGROUP = Path("/proc/self/autogroup")
-_NICE = 10
+_NICE = 5
 
 
 def show_window(

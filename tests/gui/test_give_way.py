@@ -18,7 +18,7 @@ print(give_way(), Path("/proc/self/autogroup").read_text().split()[-1])
 @pytest.mark.skipif(
     not os.access(AUTOGROUP, os.W_OK), reason="the system does not weigh sessions, or not for us"
 )
-@pytest.mark.parametrize(("own", "said"), [(True, "True 10"), (False, "False 0")])
+@pytest.mark.parametrize(("own", "said"), [(True, "True 5"), (False, "False 0")])
 def test_a_window_gives_way_where_it_has_a_session_of_its_own(own, said, tmp_path):
     # Within a session that this test may do with as it likes.
     again = [sys.executable, "-c", ASK]
