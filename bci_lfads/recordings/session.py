@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,11 @@ import pylsl
 from numpy.typing import NDArray
 from pylsl.util import LostError, TimeoutError  # noqa: A004 - pylsl's own name
 
-from bci_lfads.errors import RecordingError
+from bci_lfads.errors import RecordingError, StreamError
 from bci_lfads.headers import parse_header
 from bci_lfads.recordings.xdf_writer import XdfWriter
 from bci_lfads.rig import Rig, TrialSettings
-from bci_lfads.streams.connection import predicate
+from bci_lfads.streams.connection import new_inlet, predicate
 
 _log = logging.getLogger(__name__)
 _OUTPUTS = "outputs"
@@ -194,7 +195,11 @@ class SessionRecorder:
                 if uid in self._streams or uid in self._gone:
                     continue
                 word = info.source_id().rsplit(":", 1)[-1] if what == _OUTPUTS else what
-                self._streams[uid] = _Stream(word, info)
+                try:
+                    self._streams[uid] = _Stream(word, info)
+                except StreamError as error:
+                    _log.warning("'%s' is not recorded: %s", info.name(), error)
+                    self._gone[uid] = math.inf
 
 
 class _Stream:
@@ -205,7 +210,8 @@ class _Stream:
         self.number = 0
         self.taken = 0
         """Samples so far."""
-        self._inlet = pylsl.StreamInlet(info, _BUFFER, recover=False)
+        self._refused = False
+        self._inlet = new_inlet(info, _BUFFER)
         self._opened = False
         self._next_clock = self._next_write = 0.0
         self._waiting: list[tuple[Any, NDArray[np.float64]]] = []
@@ -213,7 +219,8 @@ class _Stream:
     def take(self, writer: XdfWriter, now: float) -> bool:
         """Do what can be done without waiting; return whether the stream is still there."""
         try:
-            self._take(writer, now)
+            if not self._refused:
+                self._take(writer, now)
         except TimeoutError:
             pass  # not yet
         except LostError:
@@ -227,7 +234,14 @@ class _Stream:
             self._opened = True
         if not self.number:
             xml = self._inlet.info(0.0).as_xml()
-            self.number = writer.stream(xml, parse_header(xml).format)
+            try:
+                form = parse_header(xml).format
+            except ValueError as error:
+                self._refused = True
+                self._inlet.close_stream()
+                _log.warning("'%s' is not recorded: %s", self.name, error)
+                return
+            self.number = writer.stream(xml, form)
             _log.info("recording '%s'", self.name)
         if self._inlet.samples_available():
             came = self._inlet.pull_chunk(0.0, _MOST, as_numpy=True)

@@ -198,7 +198,11 @@ class Connection:
         self._info = found[0]
         irregular = found[0].nominal_srate() == pylsl.IRREGULAR_RATE
         amount = self._max_rate * self._seconds / 100 if irregular else self._seconds
-        self._inlet = pylsl.StreamInlet(found[0], max(10, math.ceil(amount)), recover=False)
+        try:
+            self._inlet = new_inlet(found[0], max(10, math.ceil(amount)))
+        except StreamError as error:
+            self._refuse(error)
+            return
         self._deadline = now + _PATIENCE
         self._accepted = self._opening = False
         self.state, self.reason = "waiting", "connecting"
@@ -210,9 +214,7 @@ class Connection:
                 header = parse_header(inlet.info(0.0).as_xml())
                 self._accept(header)
             except (StreamError, ValueError) as error:
-                self._drop(str(error), avoid=math.inf)
-                self.state = "refused"
-                log.warning("%s refused: %s", self.what, error)
+                self._refuse(error)
                 return False
             self.header, self._accepted = header, True
         if not self._opening:
@@ -243,6 +245,11 @@ class Connection:
             if all(i.uid() != uid for i in self._resolver.results()):
                 self._lose()
 
+    def _refuse(self, error: Exception) -> None:
+        self._drop(str(error), avoid=math.inf)
+        self.state = "refused"
+        log.warning("%s refused: %s", self.what, error)
+
     def _lose(self) -> None:
         self.losses += 1
         self._drop("the stream was lost; looking for it")
@@ -263,6 +270,30 @@ class Connection:
         self._avoid[self._info.uid()] = until
         self._inlet = None
         self.state, self.reason = "waiting", reason
+
+
+def new_inlet(info: pylsl.StreamInfo, buffer: int) -> pylsl.StreamInlet:
+    """Return an inlet that does not look for its stream again by itself.
+
+    Parameters
+    ----------
+    info
+        The stream, as it announces itself.
+    buffer
+        Seconds that LSL keeps, or hundreds of samples of an irregular stream.
+
+    Raises
+    ------
+    StreamError
+        Where LSL makes none of it, as of a rate that is no number.
+    """
+    try:
+        return pylsl.StreamInlet(info, buffer, recover=False)
+    except RuntimeError as error:
+        raise StreamError(
+            f"LSL makes no inlet of stream '{info.name()}' ({info.channel_count()} channels, "
+            f"{info.nominal_srate():g} Hz); see to what its source says of it"
+        ) from error
 
 
 def predicate(query: Mapping[str, str], *, begins: Mapping[str, str] | None = None) -> str:

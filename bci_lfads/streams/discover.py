@@ -14,6 +14,7 @@ from pylsl.util import LostError, TimeoutError  # noqa: A004 - pylsl's own name
 
 from bci_lfads.errors import StreamError
 from bci_lfads.headers import Header, parse_header
+from bci_lfads.streams.connection import new_inlet
 from bci_lfads.streams.decoders import spike_format
 
 Role = Literal[
@@ -108,8 +109,12 @@ class _Listener:
         self.samples = self.largest = 0
         self.age: float | None = None
         self.correction: float | None = None
-        self._inlet = pylsl.StreamInlet(info, 60, recover=False)
+        self._inlet: pylsl.StreamInlet | None = None
         self._opened = False
+        try:
+            self._inlet = new_inlet(info, 60)
+        except StreamError as error:
+            self.failure = str(error)
 
     @property
     def settled(self) -> bool:
@@ -119,15 +124,18 @@ class _Listener:
 
     def ask(self) -> None:
         """Take the next steps."""
+        inlet = self._inlet
+        if inlet is None:
+            return
         try:
             if self.header is None:
-                self.header = parse_header(self._inlet.info(0.0).as_xml())
+                self.header = parse_header(inlet.info(0.0).as_xml())
             if not self._listens:
                 return
             if not self._opened:
-                self._inlet.open_stream(0.0)
+                inlet.open_stream(0.0)
                 self._opened = True
-            self.correction = self._inlet.time_correction(0.0)
+            self.correction = inlet.time_correction(0.0)
         except TimeoutError:
             return
         except LostError:
@@ -143,7 +151,7 @@ class _Listener:
 
     def take(self) -> None:
         """Take what has come."""
-        if self.failure or not self._opened:
+        if self.failure or self._inlet is None or not self._opened:
             return
         chunk = 0
         try:

@@ -1,5 +1,6 @@
 """Sessions recorded chunk by chunk: what a killed recorder leaves, and streams that come back."""
 
+import math
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import pyxdf
 
 from bci_lfads.errors import RecordingError
+from bci_lfads.headers import parse_header
 from bci_lfads.recordings.session import SessionRecorder
 from bci_lfads.recordings.xdf_guard import inspect_xdf
 from bci_lfads.recordings.xdf_writer import XdfWriter
@@ -116,6 +118,41 @@ def test_whatever_the_rig_has_is_recorded_and_nothing_of_another_rig(rig, tmp_pa
     order = [f"{unique} {w}" for w in (*words, *later, "S")]
     assert found == {name: [[float(k)]] for k, name in enumerate(order)}
     assert all(s.ended for s in inspect_xdf(tmp_path / "made.xdf").streams.values())
+
+
+@pytest.mark.lsl
+@pytest.mark.parametrize("what", ["announcement", "description"])
+def test_a_stream_that_is_wrong_is_said_once_and_ends_no_recording(
+    rig, tmp_path, unique, caplog, monkeypatch, what
+):
+    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf")
+    # Of a rate that is no number LSL does not even read the name.
+    rate = math.nan if what == "announcement" else 0.0
+    source_id = f"bci-lfads:{unique}:Triggers"
+    info = pylsl.StreamInfo(f"{unique} Triggers", "T", 1, rate, "double64", source_id)
+    says = {
+        "announcement": "is not recorded: LSL makes no inlet of stream '(invalid",
+        "description": f"'{unique} Triggers' is not recorded: made up",
+    }[what]
+
+    def parse(xml):
+        if "Triggers" in xml:
+            raise ValueError("made up")
+        return parse_header(xml)
+
+    monkeypatch.setattr("bci_lfads.recordings.session.parse_header", parse)
+    wrong = pylsl.StreamOutlet(info)
+    status = outlet(f"{unique} Status", f"bci-lfads:{unique}:Status")
+    end = time.monotonic() + 30
+    while recorder.names != [f"{unique} Status"] or says not in caplog.text:
+        assert time.monotonic() < end
+        recorder.step()
+    wrong.push_sample([1.0])
+    status.push_sample([7.0], 5.0)
+    recorder.run(lambda seconds: True, drain=True)
+    assert caplog.text.count(says) == 1
+    (stream,), _ = pyxdf.load_xdf(tmp_path / "made.xdf", dejitter_timestamps=False)
+    assert stream["time_series"].tolist() == [[7.0]]
 
 
 @pytest.mark.lsl

@@ -10,6 +10,7 @@ from served import Served, until
 
 from bci_lfads.errors import StreamError
 from bci_lfads.streams.connection import Connection, describe, predicate
+from bci_lfads.streams.discover import list_streams
 
 
 def pulled(connection, n, timeout=10.0):
@@ -75,6 +76,25 @@ def test_a_killed_source_is_found_again_and_losses_are_counted(unique):
         source.push([[7, 7]], [2.5])
         assert pulled(connection, 1) == ([[7, 7]], [2.5])
         assert connection.opened_at > opened
+    connection.close()
+
+
+def of_rate(rate, name):
+    """Return an outlet of such a rate."""
+    return pylsl.StreamOutlet(pylsl.StreamInfo(name, "T", 1, rate, "float32", f"{name} id"))
+
+
+@pytest.mark.lsl
+def test_a_stream_that_lsl_makes_no_inlet_of_is_refused_and_listed(unique):
+    with_source = of_rate(float("nan"), unique)
+    connection = connect(unique)
+    until(lambda: not connection.poll() and connection.state == "refused")
+    # LSL does not even read its name.
+    assert "LSL makes no inlet of stream '(invalid" in connection.reason
+    assert not connection.poll()
+    found = [s.problems for s in list_streams(wait=1.0, listen=0.2) if s.name.startswith("(inv")]
+    assert any("LSL makes no inlet" in " ".join(problems) for problems in found)
+    del with_source
     connection.close()
 
 
