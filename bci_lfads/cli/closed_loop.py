@@ -104,7 +104,7 @@ def run(
     from bci_lfads.closed_loop.scores import score
     from bci_lfads.closed_loop.subject import Perturbation
     from bci_lfads.demo import bundled
-    from bci_lfads.recordings.session import check_session
+    from bci_lfads.recordings.stream_recorder import check_target
     from bci_lfads.rig import load_rig
 
     check_output(picture)
@@ -112,7 +112,7 @@ def run(
         if virtual:
             raise RecordingError("--record takes what goes over LSL; --virtual does without LSL")
         check_output(record)
-        check_session(record, overwrite)
+        check_target(record, overwrite)
     _check_seconds(seconds)
     perturbed = Perturbation(rotate, lose, drift, delay)
     rig_file = rig_file or bundled("closed_loop.toml")

