@@ -1,6 +1,7 @@
 """What the live window costs the loop, how many frames a second it draws, and what memory it takes.
 
-    python benchmarks/window.py [--units 256] [--rounds 6] [--seconds 20] [--memory MINUTES]
+    python benchmarks/window.py [--units 256] [--rounds 6] [--seconds 20] [--priority N]
+    python benchmarks/window.py --memory MINUTES
 
 A loop (a model of random weights, a sliding window) and a replay run as `bci-lfads` commands all
 the while. In each round the loop's latencies are taken without the window, beside one that gives
@@ -152,7 +153,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def running_rig(folder: Path, n_units: int) -> Iterator[Path]:
+def running_rig(folder: Path, n_units: int, priority: int = 0) -> Iterator[Path]:
     """Run a loop and its source; yield the rig file."""
     from engines import random_model
 
@@ -171,6 +172,7 @@ def running_rig(folder: Path, n_units: int) -> Iterator[Path]:
     rig.write_text(
         f'name = "{name}"\nmodel = "{model}"\n[input.spikes]\nname = "{name} S"\n'
         '[window]\nmode = "sliding"\n[output]\nrates = true\n'
+        + (f"[realtime]\npriority = {priority}\n" if priority else "")
     )
     processes = [
         start("run", rig, "--timeout", _PATIENCE),
@@ -234,7 +236,10 @@ def window(rig: Path, folder: Path, drawn: Drawn, *, giving_way: bool = True) ->
 def compare(asked: argparse.Namespace) -> tuple[dict[str, Side], Drawn]:
     """Take the loop's latencies with and without the window, in turn."""
     sides, drawn = {side: Side() for side in SIDES}, Drawn()
-    with tempfile.TemporaryDirectory() as name, running_rig(Path(name), asked.units) as rig:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_rig(Path(name), asked.units, asked.priority) as rig,
+    ):
         inlet = inlet_of(f"Window {os.getpid()}")
         time.sleep(_SETTLE)
         for k in range(asked.rounds):
@@ -291,7 +296,8 @@ def tables(asked: argparse.Namespace, sides: dict[str, Side], drawn: Drawn) -> s
             rows.append([f"{side} ÷ without, {what} round", "", *figures, ""])
     head = (
         f"{asked.units} units at {RATE:g} Hz, 100 windows a second, {asked.rounds} rounds of "
-        f"{asked.seconds:g} s each, {_PROCESSORS} processors."
+        f"{asked.seconds:g} s each, {_PROCESSORS} processors"
+        + (f", the loop at real-time priority {asked.priority}." if asked.priority else ".")
     )
     return f"{head}\n\n{markdown(rows)}\n\n{of_window(drawn)}"
 
@@ -324,6 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each side of a round")
+    parser.add_argument("--priority", type=int, default=0, help="real-time priority of the loop")
     parser.add_argument("--memory", type=float, metavar="MINUTES", help="its memory instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--show", nargs=3, help=argparse.SUPPRESS)
