@@ -392,8 +392,16 @@ def test_a_training_that_diverged_can_take_up_another_ones_state(tmp_path):
     assert bad.epochs == good.epochs
 
 
-def test_ctrl_c_within_an_epoch_leaves_the_next_one_working(monkeypatch):
-    before, handler = TrainingModule.on_validation_epoch_end, signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to Ctrl-C, which a process in the background may lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_within_an_epoch_leaves_the_next_one_working(monkeypatch, ctrl_c):
+    before = TrainingModule.on_validation_epoch_end
 
     def pressed(self):
         if len(self.epochs) == 2:
@@ -404,7 +412,7 @@ def test_ctrl_c_within_an_epoch_leaves_the_next_one_working(monkeypatch):
     for _ in range(2):
         result = train(tiny_spec(), waves(32), waves(16, seed=1), BIN_WIDTH, QUICK)
         assert result.history.ended == "interrupted after 2 epochs"
-        assert signal.getsignal(signal.SIGINT) is handler
+        assert signal.getsignal(signal.SIGINT) is ctrl_c
 
 
 def test_a_term_signal_ends_the_process_as_one_that_was_ended():
