@@ -39,7 +39,25 @@ _AT_ONCE = 512
 
 
 class TrainingModule(LightningModule):  # type: ignore[misc]  # not type-checked, as torch
-    """A network in training; see `trainer.Trainer` for the arguments."""
+    """A network in training.
+
+    Parameters
+    ----------
+    net
+        Gives ``(factors, log_rates)`` of counts; trained in place, where its parameters are.
+    counts, validation
+        uint8, shape ``(n_windows, spec.n_bins_out, n_units)``. The network is given the first
+        ``spec.n_bins`` bins; those ahead are only predicted.
+    bin_width
+        Seconds.
+    settings
+        How.
+
+    Raises
+    ------
+    ModelError
+        If the counts' shape is not the model's, or there is no spike.
+    """
 
     def __init__(
         self,

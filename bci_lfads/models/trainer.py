@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from bci_lfads.errors import ModelError
-from bci_lfads.models.history import Epoch, History, TrainingSettings
+from bci_lfads.models.history import Epoch, History
 from bci_lfads.models.module import JUDGED, TrainingModule
 
 # After `module`, which says where Lightning comes from where it is missing.
@@ -47,39 +45,21 @@ class Trainer:
 
     Parameters
     ----------
-    net
-        Gives ``(factors, log_rates)`` of counts; trained in place, where its parameters are.
-    counts, validation
-        uint8, shape ``(n_windows, spec.n_bins_out, n_units)``. The network is given the first
-        ``spec.n_bins`` bins; those ahead are only predicted.
-    bin_width
-        Seconds.
-    settings
-        How.
+    module
+        Network, data and settings.
     from_here
         Whether the parameters that the network comes with are epoch 0, and stay if none is better.
-
-    Raises
-    ------
-    ModelError
-        If the counts' shape is not the model's, or there is no spike.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        counts: NDArray[np.uint8],
-        validation: NDArray[np.uint8],
-        bin_width: float,
-        settings: TrainingSettings,
-        *,
-        from_here: bool = False,
-    ) -> None:
-        self.net = net
-        self._module = TrainingModule(net, counts, validation, bin_width, settings)
-        self._settings = settings
+    def __init__(self, module: TrainingModule, *, from_here: bool = False) -> None:
+        self._module = module
         self._from_here = from_here
         self._begin()
+
+    @property
+    def net(self) -> nn.Module:
+        """The network."""
+        return self._module.net
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
@@ -89,10 +69,10 @@ class Trainer:
     @property
     def ended(self) -> str | None:
         """Why nothing more is to be done; None while something is."""
-        early, epochs = self._early, self._module.epochs
+        early, epochs, most = self._early, self._module.epochs, self._module.settings.epochs
         if early.wait_count >= early.patience:
             return f"no better likelihood in {early.patience} epochs"
-        return "all epochs done" if epochs and epochs[-1].epoch >= self._settings.epochs else None
+        return "all epochs done" if epochs and epochs[-1].epoch >= most else None
 
     @_quiet()
     def run(
@@ -127,7 +107,7 @@ class Trainer:
                     on_epoch(module.epochs[0])
             if self.ended is None:
                 n_done = module.epochs[-1].epoch if module.epochs else 0
-                n = self._settings.epochs
+                n = module.settings.epochs
                 loop.fit_loop.max_epochs = n if n_epochs is None else min(n, n_done + n_epochs)
                 module.train()
                 loop.fit(module)
@@ -185,7 +165,7 @@ class Trainer:
 
     @_quiet()
     def _begin(self) -> None:
-        settings, place = self._settings, self._module.place
+        settings, place = self._module.settings, self._module.place
         self._early = EarlyStopping(
             JUDGED, patience=settings.patience or settings.epochs + 1,
             check_on_train_epoch_end=False,  # but after validation: before the state is written

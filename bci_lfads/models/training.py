@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bci_lfads.errors import ModelError
 from bci_lfads.models.history import Epoch, History, TrainingSettings
-from bci_lfads.models.module import check_counts
+from bci_lfads.models.module import TrainingModule, check_counts
 from bci_lfads.models.network import LfadsNetwork, network_from_weights, weights_from_network
 from bci_lfads.models.spec import LfadsSpec
 from bci_lfads.models.trainer import Trainer, find_device
@@ -137,9 +137,8 @@ def new_trainer(
             for name in spec.float_shapes():
                 if "encoder" in name and name.endswith("initial_state"):
                     net.weight(name).requires_grad_(False)
-        return Trainer(
-            net.to(where), counts, validation, bin_width, settings, from_here=start is not None
-        )
+        module = TrainingModule(net.to(where), counts, validation, bin_width, settings)
+    return Trainer(module, from_here=start is not None)
 
 
 def fit(
@@ -165,8 +164,8 @@ def fit(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        trainer = Trainer(net, counts, validation, bin_width, settings, from_here=from_here)
-    return _to_the_end(trainer, on_epoch)
+        module = TrainingModule(net, counts, validation, bin_width, settings)
+    return _to_the_end(Trainer(module, from_here=from_here), on_epoch)
 
 
 def _to_the_end(trainer: Trainer, on_epoch: Callable[[Epoch], None] | None) -> History:
