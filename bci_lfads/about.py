@@ -135,7 +135,7 @@ def read_about(header: Header) -> About:
         ) from error
 
 
-def read_message(text: str) -> dict[str, Any] | None:
+def read_message(text: str | bytes) -> dict[str, Any] | None:
     """Return a message on Status; None where it is none, whoever sent it."""
     try:
         message = json.loads(text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bci_lfads.about import read_message
 from bci_lfads_gui.model.health import Level
 
 _LEVELS = {
@@ -41,11 +41,8 @@ class Message:
 
 def parse(text: str | bytes) -> Message | None:
     """Read a message; None where it is none of ours."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict) or not isinstance(content.get("state"), str):
+    content = read_message(text)
+    if content is None or not isinstance(content.get("state"), str):
         return None
     counters, trial, time = content.get("counters"), content.get("trial"), content.get("time")
     return Message(
